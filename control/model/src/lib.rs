@@ -1,0 +1,1 @@
+//! Streams, sessions and nodes as plain state machines.

@@ -1,0 +1,1 @@
+//! The HTTP control plane: WHIP, WHEP, sessions, API dialects and the web page.

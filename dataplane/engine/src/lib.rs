@@ -1,0 +1,1 @@
+//! Sans-IO WebRTC sessions and forwarding for one core.

@@ -1,0 +1,1 @@
+//! Everything that crosses between the control plane and the shards.

@@ -1,0 +1,1 @@
+//! RTP headers, RTCP, payload descriptors and munging.

@@ -1,0 +1,1 @@
+//! Offers parsed and judged, answers, counter-offers and fragments rendered.

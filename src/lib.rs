@@ -1,0 +1,1 @@
+//! Whitewater: a WebRTC SFU.

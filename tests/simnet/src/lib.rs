@@ -1,0 +1,1 @@
+//! A simulated network: virtual clock, seeded links, scripted WebRTC peers.
