@@ -1,1 +1,27 @@
-//! Everything that crosses between the control plane and the shards.
+//! Everything that crosses between the control plane and the shards, and between shards.
+//!
+//! It is all owned values: no handle, lock or callback crosses a boundary. Control talks to the
+//! data plane with [`Command`]s, the data plane answers with [`Event`]s and tells its counters in
+//! [`Report`]s; shards talk to each other with [`Relay`]s. The queues in [`queue`] are bounded
+//! single-producer single-consumer rings with a [`queue::Doorbell`] for a sleeping consumer.
+//!
+//! It is not a place for behaviour: what a command means is the engine's business.
+
+#![forbid(unsafe_code)]
+
+mod command;
+mod event;
+mod ids;
+mod port;
+pub mod queue;
+mod relay;
+mod report;
+
+pub use command::{Command, Locality, Negotiate, Role, SessionCommand};
+pub use event::{CloseReason, Event, PatchOutcome, PatchRefusal, Refusal, SessionState, TrackInfo};
+pub use ids::{Epoch, MediaKind, RequestId, SessionId, ShardIndex, StreamId};
+pub use port::{ControlPort, PlanePort, ShardUplink, line};
+pub use relay::{
+    CodecDescription, PacketMeta, PassedExtensions, Relay, RelayPacket, TrackDescription,
+};
+pub use report::{LoopReport, Report, SessionReport, TrackReport, Traffic};

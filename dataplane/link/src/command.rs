@@ -1,0 +1,123 @@
+//! What control asks of the data plane.
+
+use crate::{Epoch, MediaKind, RequestId, SessionId, ShardIndex, StreamId, event::CloseReason};
+
+/// From control to the data plane's negotiator, which passes session commands on to their shard.
+///
+/// When the queue is full the caller answers 503 with Retry-After.
+#[derive(Debug)]
+pub enum Command {
+    /// A WHIP or WHEP POST. Answered by `Event::Answered` or `Event::Refused` with its request id.
+    Negotiate(Box<Negotiate>),
+    /// Something for one session on one shard.
+    Session {
+        /// Where `Event::Answered` said the session lives.
+        shard: ShardIndex,
+        /// The session.
+        session: SessionId,
+        /// What to do.
+        command: SessionCommand,
+    },
+    /// The stream was destroyed: every session of it is closed with this reason, on all shards.
+    DestroyStream {
+        /// The stream.
+        stream: StreamId,
+        /// Told to each session.
+        reason: CloseReason,
+    },
+    /// Every session is told that the server goes away (DTLS close_notify) and the shards end
+    /// when their last session is gone, at the latest after a second.
+    Shutdown,
+}
+
+/// What a POST brings.
+pub struct Negotiate {
+    /// Echoed in the answering event.
+    pub request: RequestId,
+    /// The id control minted for the new session.
+    pub session: SessionId,
+    /// The stream it publishes or watches.
+    pub stream: StreamId,
+    /// Which of the two.
+    pub role: Role,
+    /// The SDP offer as received, valid UTF-8 of at most the configured body limit.
+    pub offer: String,
+    /// Whether the HTTP peer sat on loopback; only then are loopback candidates offered.
+    pub locality: Locality,
+    /// The stream id for `a=msid` and the CNAME, token characters of RFC 8830 only.
+    pub msid: String,
+}
+
+/// SDP carries ICE credentials, so only its size is shown.
+impl std::fmt::Debug for Negotiate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Negotiate")
+            .field("request", &self.request)
+            .field("session", &self.session)
+            .field("stream", &self.stream)
+            .field("role", &self.role)
+            .field("offer_size", &self.offer.len())
+            .field("locality", &self.locality)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Which side of a stream a session is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Sends media to us (WHIP).
+    Publish {
+        /// Newer than that of every earlier publisher of this node.
+        epoch: Epoch,
+    },
+    /// Receives media from us (WHEP).
+    Subscribe,
+}
+
+/// Where the HTTP peer sits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Locality {
+    /// On this host, by a loopback address.
+    Loopback,
+    /// Anywhere else, also behind a proxy.
+    Remote,
+}
+
+/// Something for one session.
+pub enum SessionCommand {
+    /// A PATCH with an RFC 8840 fragment, as received. Answered by `Event::Patched`.
+    Patch {
+        /// Echoed in the answering event.
+        request: RequestId,
+        /// The fragment, valid UTF-8.
+        fragment: String,
+    },
+    /// Ends the session: DTLS close_notify, then `Event::Closed`.
+    Close {
+        /// Why, for the event and the log.
+        reason: CloseReason,
+    },
+    /// Pauses or resumes what this viewer is sent, or what this publisher's viewers are sent.
+    Mute {
+        /// Which track.
+        kind: MediaKind,
+        /// True forwards nothing of this kind.
+        muted: bool,
+    },
+}
+
+impl std::fmt::Debug for SessionCommand {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            SessionCommand::Patch { request, fragment } => f
+                .debug_struct("Patch")
+                .field("request", request)
+                .field("fragment_size", &fragment.len())
+                .finish(),
+            SessionCommand::Close { reason } => f.debug_tuple("Close").field(reason).finish(),
+            SessionCommand::Mute { kind, muted } => {
+                f.debug_tuple("Mute").field(kind).field(muted).finish()
+            }
+        }
+    }
+}

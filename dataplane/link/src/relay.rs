@@ -1,0 +1,151 @@
+//! What shards tell each other: a stream's packets once per core, and what its viewers want.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::{Epoch, MediaKind, ShardIndex, StreamId};
+
+/// Between two shards. When the queue is full the oldest is dropped and counted.
+#[derive(Debug)]
+pub enum Relay {
+    /// This shard has viewers of the stream (or has none any more).
+    Interest {
+        /// The stream.
+        stream: StreamId,
+        /// Who wants it.
+        shard: ShardIndex,
+        /// Whether any viewer is left.
+        wanted: bool,
+    },
+    /// What the stream's publisher sends; repeated whenever it changes and to a new subscriber.
+    Described {
+        /// The stream.
+        stream: StreamId,
+        /// Of this publisher.
+        epoch: Epoch,
+        /// Its tracks, by index in the packets.
+        tracks: Arc<[TrackDescription]>,
+    },
+    /// The publisher left.
+    Ended {
+        /// The stream.
+        stream: StreamId,
+        /// Of this publisher.
+        epoch: Epoch,
+    },
+    /// One packet.
+    Packet(RelayPacket),
+    /// A viewer needs a key frame.
+    KeyframeWanted {
+        /// The stream.
+        stream: StreamId,
+        /// Index of the track.
+        track: u8,
+    },
+    /// This peer address belongs to a session of `shard` (told after its ICE check succeeded).
+    Route {
+        /// The peer.
+        peer: SocketAddr,
+        /// Its shard.
+        shard: ShardIndex,
+        /// False when the session is gone.
+        present: bool,
+    },
+    /// A datagram that reached the wrong shard's socket.
+    Datagram {
+        /// From whom.
+        source: SocketAddr,
+        /// Our address it was sent to.
+        local: SocketAddr,
+        /// The datagram.
+        bytes: Box<[u8]>,
+    },
+}
+
+/// One decrypted RTP packet on its way to another core.
+#[derive(Debug)]
+pub struct RelayPacket {
+    /// The stream.
+    pub stream: StreamId,
+    /// Of this publisher.
+    pub epoch: Epoch,
+    /// Everything but the payload.
+    pub meta: PacketMeta,
+    /// The payload without padding. The receiving shard copies it once into memory of its own, so
+    /// that the reference count is not shared by all its viewers' sends.
+    pub payload: Arc<[u8]>,
+}
+
+/// An RTP packet's header as the forwarding needs it.
+#[derive(Clone, Debug)]
+pub struct PacketMeta {
+    /// Index of the track in the publisher's description.
+    pub track: u8,
+    /// Simulcast layer, 0 without simulcast.
+    pub layer: u8,
+    /// The publisher's payload type.
+    pub pt: u8,
+    /// The marker bit.
+    pub marker: bool,
+    /// Whether a decoder can start here.
+    pub keyframe_start: bool,
+    /// The publisher's synchronisation source.
+    pub ssrc: u32,
+    /// Extended sequence number of this source.
+    pub seq: u64,
+    /// RTP timestamp, in the codec's clock.
+    pub timestamp: u32,
+    /// When the packet was captured on our clock, by the publisher's sender reports where known,
+    /// else its arrival. The base of the viewers' sender reports.
+    pub captured_at: Instant,
+    /// When it arrived.
+    pub arrived_at: Instant,
+    /// Header extensions that travel through (RFC 8285 values, publisher's encoding).
+    pub extensions: PassedExtensions,
+}
+
+/// Header extensions that are the publisher's word to the viewer.
+#[derive(Clone, Debug, Default)]
+pub struct PassedExtensions {
+    /// RFC 6464: level in -dBov and the voice flag.
+    pub audio_level: Option<(i8, bool)>,
+    /// 3GPP CVO, the raw byte.
+    pub video_orientation: Option<u8>,
+    /// Playout delay, min and max in units of 10 ms.
+    pub playout_delay: Option<(u16, u16)>,
+    /// Video content type, the raw byte.
+    pub video_content_type: Option<u8>,
+    /// Absolute capture time, raw.
+    pub absolute_capture_time: Option<Box<[u8]>>,
+    /// AV1 dependency descriptor, raw.
+    pub dependency_descriptor: Option<Arc<[u8]>>,
+    /// Colour space, raw.
+    pub color_space: Option<Arc<[u8]>>,
+    /// Video timing, raw.
+    pub video_timing: Option<Arc<[u8]>>,
+}
+
+/// One track of a publisher.
+#[derive(Clone, Debug)]
+pub struct TrackDescription {
+    /// Audio or video.
+    pub kind: MediaKind,
+    /// Payload types in the offer's order: number, encoding name, clock rate, channels, fmtp.
+    pub codecs: Vec<CodecDescription>,
+}
+
+/// One payload type of a publisher.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CodecDescription {
+    /// Payload type, 0..=127.
+    pub pt: u8,
+    /// Encoding name as in `a=rtpmap`.
+    pub name: String,
+    /// In Hz.
+    pub clock_rate: u32,
+    /// Audio channels.
+    pub channels: Option<u8>,
+    /// Format parameters as offered.
+    pub fmtp: String,
+}

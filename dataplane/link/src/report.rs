@@ -1,0 +1,89 @@
+//! What a shard counted. Cumulative, sent once a second; the newest wins and loss is harmless.
+
+use std::time::Duration;
+
+use crate::{MediaKind, SessionId, ShardIndex};
+
+/// All counters of one shard.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Whose.
+    pub shard: ShardIndex,
+    /// One entry a live session.
+    pub sessions: Vec<SessionReport>,
+    /// The loop itself.
+    pub run: LoopReport,
+    /// Dropped packets by reason: metric label and count since start.
+    pub drops: Vec<(&'static str, u64)>,
+}
+
+/// One session's counters since it began.
+#[derive(Clone, Debug)]
+pub struct SessionReport {
+    /// Whose.
+    pub session: SessionId,
+    /// RTP from the peer (publisher) or to the peer (viewer), header, extensions and payload,
+    /// without retransmissions and SRTP tags.
+    pub traffic: Traffic,
+    /// Per track, in m-line order.
+    pub tracks: Vec<TrackReport>,
+    /// Time since anything authenticated was heard.
+    pub silent_for: Duration,
+}
+
+/// One track's counters.
+#[derive(Clone, Debug)]
+pub struct TrackReport {
+    /// Audio or video.
+    pub kind: MediaKind,
+    /// As in [`SessionReport::traffic`].
+    pub traffic: Traffic,
+    /// Key frame requests passed to the publisher, or received from the viewer.
+    pub keyframe_requests: u64,
+    /// Key frames seen.
+    pub keyframes: u64,
+}
+
+/// Packets and bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// RTP packets.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl Traffic {
+    /// Counts one packet of `size` bytes.
+    pub fn count(&mut self, size: usize) {
+        self.packets += 1;
+        self.bytes += size as u64;
+    }
+}
+
+/// A shard's loop.
+#[derive(Clone, Debug, Default)]
+pub struct LoopReport {
+    /// The back end's name.
+    pub backend: &'static str,
+    /// Whether sends are grouped by UDP_SEGMENT now.
+    pub gso: bool,
+    /// Loop turns.
+    pub turns: u64,
+    /// Datagrams received and their bytes.
+    pub received: Traffic,
+    /// Datagrams sent and their bytes.
+    pub sent: Traffic,
+    /// Send calls (trains); `sent.packets / trains` is the mean run length.
+    pub trains: u64,
+    /// Datagrams the kernel refused.
+    pub send_dropped: u64,
+    /// Datagrams for another shard that were handed over.
+    pub steered: u64,
+    /// Relay messages lost because a shard's queue was full.
+    pub relay_dropped: u64,
+    /// Sessions alive.
+    pub sessions: u64,
+    /// Panics caught, each of which cost one session.
+    pub panics: u64,
+}
