@@ -1,0 +1,752 @@
+// A small WHIP (RFC 9725) and WHEP (draft-ietf-wish-whep) client for browsers.
+//
+// `Publisher` sends one MediaStream, `Viewer` receives one. Both keep their session alive: trickle ICE and
+// ICE restarts by PATCH, retries with back-off, and a DELETE when they stop or when the page goes away.
+// What can be decided without a browser is a plain exported function in `wire.js`.
+
+import {
+  RequestFailed,
+  applyRestart,
+  buildFragment,
+  candidateMid,
+  credentialsOf,
+  hasAcceptedMedia,
+  iceServersFromLinks,
+  isRetryable,
+  orderCodecs,
+  parseFragment,
+  parseLinkHeader,
+  parseRetryAfter,
+  parseValidUntil,
+  resolveLocation,
+  retryDelayMs,
+  sleep,
+  withMuxOnly,
+  withStereoOpus,
+} from './wire.js';
+import { readEvents } from './sse.js';
+
+const SDP = 'application/sdp';
+const FRAGMENT = 'application/trickle-ice-sdpfrag';
+const EVENTS_REL = 'urn:ietf:params:whep:ext:core:server-sent-events';
+
+// Host candidates arrive within a few milliseconds; waiting a little puts them all into one PATCH.
+const AGGREGATE_MS = 150;
+// A short radio gap heals by itself; only a longer one is worth a restart.
+const DISCONNECTED_MS = 2000;
+// A restart or a first connection that has not succeeded by then is replaced by a new session.
+const CONNECT_TIMEOUT_MS = 12000;
+
+/**
+ * What publishers and viewers have in common: states, retries, reconnection and the end.
+ *
+ * Events: `state` (detail `{state, reason}`), `retry` (detail `{status, delayMs, attempt, message}`),
+ * `connection` (detail `{pc}`, a new peer connection was made).
+ * States: `idle`, `connecting`, `connected`, `reconnecting`, `waiting`, `ended`, `failed`.
+ */
+class Session extends EventTarget {
+  #endpoint;
+  #token;
+  #retriesMax;
+  #reconnects;
+  #reconnectsAfterClose;
+  #leg = null;
+  #pending = null;
+  #stopped = new AbortController();
+  #connecting = null;
+  #nap = new AbortController();
+  #onPageHide = () => this.#leave();
+  #onNetworkChange = () => {
+    this.#nap.abort();
+    this.restart();
+  };
+
+  /**
+   * @param {string|URL} endpoint the WHIP or WHEP URL
+   * @param {object} [options]
+   * @param {string} [options.token] bearer token, sent with every request to the endpoint's origin
+   * @param {number} [options.retriesMax] how often a failed POST is repeated before giving up
+   * @param {boolean} [options.reconnect] make a new session when the connection is lost
+   * @param {RTCIceServer[]} [options.iceServers] used instead of those the server names
+   */
+  constructor(endpoint, options, defaults) {
+    super();
+    this.#endpoint = new URL(endpoint, globalThis.location?.href);
+    this.#token = options.token ?? '';
+    this.#retriesMax = options.retriesMax ?? defaults.retriesMax;
+    this.#reconnects = options.reconnect ?? true;
+    this.#reconnectsAfterClose = this.#reconnects && defaults.reconnectsAfterClose;
+    this.iceServers = options.iceServers ?? null;
+    this.state = 'idle';
+  }
+
+  /** The current peer connection, or null between two sessions. */
+  get pc() {
+    return this.#leg?.pc ?? null;
+  }
+
+  /** The URL of the session on the server, or null while there is none. */
+  get sessionUrl() {
+    return this.#leg?.url?.href ?? null;
+  }
+
+  /** Connects. Resolves once an answer is applied, rejects when retries are used up or pointless. */
+  async start() {
+    globalThis.addEventListener?.('pagehide', this.#onPageHide);
+    globalThis.addEventListener?.('online', this.#onNetworkChange);
+    this._setState('connecting');
+    await this.#connect(0);
+  }
+
+  /** Ends the session on the server (DELETE) and closes the peer connection. Safe to call twice. */
+  async stop() {
+    if (this.#stopped.signal.aborted) return;
+    this.#forgetPage();
+    this.#stopped.abort();
+    const pending = this.#pending;
+    const leg = this.#leg;
+    this.#leg = null;
+    this._setState('ended', 'stopped here');
+    pending?.abandon();
+    await leg?.end();
+  }
+
+  /** Asks for an ICE restart, for example after a change of network. No-op while nothing is connected. */
+  restart() {
+    const leg = this.#leg;
+    if (!leg || this.#stopped.signal.aborted) return;
+    this._setState('reconnecting', 'looking for a new path');
+    leg.restart().catch((error) => this.#lost(leg, error.message));
+  }
+
+  #leave() {
+    // The page is going away: only a keep-alive request survives that.
+    this.#forgetPage();
+    this.#stopped.abort();
+    this.#pending?.abandon();
+    this.#leg?.end({ keepalive: true });
+    this.#leg = null;
+  }
+
+  #forgetPage() {
+    globalThis.removeEventListener?.('pagehide', this.#onPageHide);
+    globalThis.removeEventListener?.('online', this.#onNetworkChange);
+  }
+
+  _setState(state, reason = '') {
+    if (state === this.state && !reason) return;
+    this.state = state;
+    this.dispatchEvent(new CustomEvent('state', { detail: { state, reason } }));
+  }
+
+  #connect(firstDelayMs) {
+    this.#connecting ??= this.#connectWithRetries(firstDelayMs).finally(() => {
+      this.#connecting = null;
+    });
+    return this.#connecting;
+  }
+
+  async #connectWithRetries(firstDelayMs) {
+    const signal = this.#stopped.signal;
+    if (firstDelayMs > 0) await sleep(firstDelayMs, signal);
+    for (let attempt = 0; !signal.aborted; attempt += 1) {
+      const leg = new Leg(this, this.#endpoint, this.#token);
+      try {
+        this.#pending = leg;
+        await leg.open();
+        if (signal.aborted) {
+          await leg.end();
+          return;
+        }
+        this.#leg = leg;
+        return;
+      } catch (error) {
+        leg.end();
+        if (signal.aborted) return;
+        if (!isRetryable(error) || attempt >= this.#retriesMax) {
+          this.#forgetPage();
+          this._setState('failed', error.message);
+          throw error;
+        }
+        const delayMs = retryDelayMs({ attempt, retryAfterMs: error.retryAfterMs });
+        this._setState('waiting', error.message);
+        this.dispatchEvent(
+          new CustomEvent('retry', {
+            detail: { status: error.status ?? 0, delayMs, attempt, message: error.message },
+          }),
+        );
+        // A server that was reached keeps its Retry-After; a network that is back is used at once.
+        this.#nap = new AbortController();
+        await sleep(delayMs, error.status ? signal : AbortSignal.any([signal, this.#nap.signal]));
+      } finally {
+        this.#pending = null;
+      }
+    }
+  }
+
+  // Called by the leg.
+  _connected(leg) {
+    if (leg === this.#leg || leg === this.#pending) this._setState('connected');
+  }
+
+  // Called by the leg: the path is gone; try a restart first, then a new session.
+  _pathLost(leg) {
+    if (leg !== this.#leg || this.#stopped.signal.aborted) return;
+    this.restart();
+  }
+
+  // Called by the leg: it cannot be saved.
+  _lost(leg, reason, { byServer = false, delayMs = 0 } = {}) {
+    this.#lost(leg, reason, byServer, delayMs);
+  }
+
+  #lost(leg, reason, byServer = false, delayMs = 0) {
+    if (leg !== this.#leg || this.#stopped.signal.aborted) return;
+    this.#leg = null;
+    leg.end();
+    const again = byServer ? this.#reconnectsAfterClose : this.#reconnects;
+    if (!again) {
+      this.#forgetPage();
+      this.#stopped.abort();
+      this._setState('ended', reason);
+      return;
+    }
+    this._setState('reconnecting', reason);
+    // A server that closed the session is not asked again at once by every viewer in the same instant.
+    const wait = byServer ? retryDelayMs({ attempt: 0 }) : delayMs;
+    this.#connect(wait).catch(() => {});
+  }
+}
+
+/** Publishes one MediaStream by WHIP. */
+export class Publisher extends Session {
+  #stream;
+  #codec;
+  #bitrateMax;
+  #frameRateFirst;
+
+  /**
+   * @param {string|URL} endpoint the WHIP URL
+   * @param {MediaStream} stream at most one audio and one video track
+   * @param {object} [options] see Session, and:
+   * @param {string} [options.codec] preferred video codec, e.g. `VP9`; empty = the browser's order
+   * @param {number} [options.bitrateMax] video ceiling in bit/s; 0 = the browser's choice
+   */
+  constructor(endpoint, stream, options = {}) {
+    super(endpoint, options, { retriesMax: 8, reconnectsAfterClose: false });
+    this.#stream = stream;
+    this.#codec = options.codec ?? '';
+    this.#bitrateMax = options.bitrateMax ?? 0;
+    this.#frameRateFirst = options.frameRateFirst ?? false;
+  }
+
+  get stream() {
+    return this.#stream;
+  }
+
+  /** Limits the video bit rate in bit/s from now on; 0 lifts the limit. */
+  async setBitrateMax(bitrateMax) {
+    this.#bitrateMax = bitrateMax;
+    const sender = this.pc?.getSenders().find((each) => each.track?.kind === 'video');
+    if (sender) await this.#limit(sender);
+  }
+
+  /** Sends another track of the same kind in place of the current one, without a new negotiation. */
+  async replaceTrack(track) {
+    const sender = this.pc?.getSenders().find((each) => each.track?.kind === track.kind);
+    await sender?.replaceTrack(track);
+    for (const old of this.#stream.getTracks()) {
+      if (old.kind === track.kind) this.#stream.removeTrack(old);
+    }
+    this.#stream.addTrack(track);
+  }
+
+  _prepare(pc) {
+    // RFC 9725 §4.4.2: every section carries the same media stream id.
+    for (const track of this.#stream.getTracks()) {
+      const transceiver = pc.addTransceiver(track, {
+        direction: 'sendonly',
+        streams: [this.#stream],
+        sendEncodings: track.kind === 'video' ? [this.#encoding()] : undefined,
+      });
+      if (track.kind === 'video' && this.#codec && transceiver.setCodecPreferences) {
+        const capabilities = RTCRtpSender.getCapabilities('video')?.codecs ?? [];
+        transceiver.setCodecPreferences(orderCodecs(capabilities, this.#codec));
+      }
+    }
+  }
+
+  async _answered(pc) {
+    for (const sender of pc.getSenders()) {
+      if (sender.track?.kind === 'video') await this.#limit(sender);
+    }
+  }
+
+  #encoding() {
+    return this.#bitrateMax > 0 ? { maxBitrate: this.#bitrateMax } : {};
+  }
+
+  async #limit(sender) {
+    const parameters = sender.getParameters();
+    if (!parameters.encodings?.length) return;
+    for (const encoding of parameters.encodings) {
+      if (this.#bitrateMax > 0) encoding.maxBitrate = this.#bitrateMax;
+      else delete encoding.maxBitrate;
+    }
+    if (this.#frameRateFirst) parameters.degradationPreference = 'maintain-framerate';
+    // A browser that refuses only keeps its own ceiling; publishing goes on.
+    await sender.setParameters(parameters).catch(() => {});
+  }
+
+  _localSdp(sdp) {
+    return sdp;
+  }
+}
+
+/**
+ * Watches one stream by WHEP.
+ *
+ * Further events: `media` (detail `{stream}`), `server` (detail `{type, data}`, from the server-sent events
+ * extension: `active`, `inactive`, `viewercount`, …).
+ */
+export class Viewer extends Session {
+  /** @param {string|URL} endpoint the WHEP URL */
+  constructor(endpoint, options = {}) {
+    super(endpoint, options, { retriesMax: Infinity, reconnectsAfterClose: true });
+    this.stream = null;
+    this.kinds = options.kinds ?? ['audio', 'video'];
+  }
+
+  _prepare(pc) {
+    this._receive(pc);
+    for (const kind of this.kinds) pc.addTransceiver(kind, { direction: 'recvonly' });
+  }
+
+  _receive(pc) {
+    const stream = new MediaStream();
+    this.stream = stream;
+    pc.addEventListener('track', ({ track }) => {
+      stream.addTrack(track);
+      this.dispatchEvent(new CustomEvent('media', { detail: { stream } }));
+    });
+  }
+
+  _answered() {}
+
+  _localSdp(sdp) {
+    return withStereoOpus(sdp);
+  }
+
+  _serverEvent(leg, type, data) {
+    this.dispatchEvent(new CustomEvent('server', { detail: { type, data } }));
+    if (type === 'reconnect') this._lost(leg, 'the server asked for a new connection');
+  }
+}
+
+/** One peer connection and the HTTP session that belongs to it. */
+class Leg {
+  #owner;
+  #endpoint;
+  #token;
+  #aborted = new AbortController();
+  #etag = null;
+  #answerSdp = null;
+  #generation = 0;
+  #candidates = [];
+  #gathered = false;
+  #timers = new Set();
+  #flushTimer = null;
+  #disconnectTimer = null;
+  #connectTimer = null;
+  #patches = Promise.resolve();
+  #trickles = true;
+  #restarting = false;
+  #abandoned = false;
+  #watched = new WeakSet();
+
+  constructor(owner, endpoint, token) {
+    this.#owner = owner;
+    this.#endpoint = endpoint;
+    this.#token = token;
+    this.pc = null;
+    this.url = null;
+  }
+
+  async open() {
+    this.#makePeer();
+    this.#owner._prepare(this.pc);
+    const offer = await this.pc.createOffer();
+    // The local description is set only after the answer is here: gathering then starts with the ICE servers
+    // which the server names (RFC 9725 §4.6), and no candidate is found before it can be sent.
+    const response = await this.#request(this.#endpoint, {
+      method: 'POST',
+      headers: { 'Content-Type': SDP, Accept: SDP },
+      body: withMuxOnly(offer.sdp),
+    });
+    if (response.status === 406 && isSdp(response)) {
+      await this.#acceptCounterOffer(response);
+    } else {
+      if (!response.ok) throw await failure(response);
+      await this.#acceptAnswer(response, offer);
+    }
+    this.#armConnectTimer();
+  }
+
+  /** Marks a leg whose POST is still under way: when the answer comes it is deleted at once. */
+  abandon() {
+    this.#abandoned = true;
+  }
+
+  async #acceptAnswer(response, offer) {
+    this.#adopt(response);
+    const sdp = await response.text();
+    if (this.#abandoned) return;
+    if (!sdp.startsWith('v=0')) throw new RequestFailed(response.status, 'the server sent no SDP answer');
+    this.#useIceServers(response);
+    await this.#setLocal(offer);
+    await this.pc.setRemoteDescription({ type: 'answer', sdp });
+    this.#answerSdp = sdp;
+    await this.#owner._answered(this.pc);
+    this.#followEvents(response);
+  }
+
+  // draft-ietf-wish-whep §4.3.2: the server could not use the offer and makes its own.
+  async #acceptCounterOffer(response) {
+    this.#adopt(response);
+    const sdp = await response.text();
+    if (this.#abandoned) return;
+    if (!this.url) throw new RequestFailed(406, 'a counter-offer came without a session URL');
+    const validUntil = parseValidUntil(response.headers.get('Content-Type'), Date.now());
+    this.pc.close();
+    this.#makePeer();
+    this.#trickles = false;
+    this.#owner._receive?.(this.pc);
+    this.#useIceServers(response);
+    await this.pc.setRemoteDescription({ type: 'offer', sdp });
+    const answer = await this.pc.createAnswer();
+    if (!hasAcceptedMedia(answer.sdp)) {
+      throw new RequestFailed(406, 'this browser plays none of the stream’s codecs');
+    }
+    await this.pc.setLocalDescription(answer);
+    await this.#gather(Math.min(1000, Math.max(0, validUntil - Date.now())));
+    const accepted = await this.#request(this.url, {
+      method: 'PATCH',
+      headers: { 'Content-Type': SDP },
+      body: withMuxOnly(this.pc.localDescription.sdp),
+    });
+    if (!accepted.ok) throw await failure(accepted);
+    this.#etag = accepted.headers.get('ETag') ?? this.#etag;
+    this.#followEvents(response);
+  }
+
+  #adopt(response) {
+    const location = response.headers.get('Location');
+    if (location) this.url = resolveLocation(location, response.url || this.#endpoint.href);
+    this.#etag = response.headers.get('ETag');
+  }
+
+  #makePeer() {
+    const pc = new RTCPeerConnection({
+      bundlePolicy: 'max-bundle',
+      rtcpMuxPolicy: 'require',
+      iceServers: this.#owner.iceServers ?? [],
+    });
+    this.pc = pc;
+    this.#owner.dispatchEvent(new CustomEvent('connection', { detail: { pc } }));
+    pc.addEventListener('icecandidate', ({ candidate }) => this.#onCandidate(pc, candidate));
+    pc.addEventListener('connectionstatechange', () => this.#onConnectionState(pc));
+  }
+
+  async #setLocal(offer) {
+    const wanted = this.#owner._localSdp(offer.sdp);
+    if (wanted !== offer.sdp) {
+      try {
+        await this.pc.setLocalDescription({ type: 'offer', sdp: wanted });
+        return;
+      } catch {
+        // A browser that accepts no edits keeps its own text.
+      }
+    }
+    await this.pc.setLocalDescription(offer);
+  }
+
+  #useIceServers(response) {
+    if (this.#owner.iceServers) return;
+    const iceServers = iceServersFromLinks(response.headers.get('Link'));
+    if (iceServers.length === 0) return;
+    try {
+      this.pc.setConfiguration({ ...this.pc.getConfiguration(), iceServers });
+    } catch {
+      // A server entry this browser does not understand must not cost the connection.
+    }
+  }
+
+  #gather(timeoutMs) {
+    if (this.pc.iceGatheringState === 'complete') return Promise.resolve();
+    return new Promise((resolve) => {
+      const pc = this.pc;
+      pc.addEventListener('icegatheringstatechange', () => {
+        if (pc.iceGatheringState === 'complete') resolve();
+      });
+      this.#later(resolve, timeoutMs);
+    });
+  }
+
+  #onCandidate(pc, candidate) {
+    if (pc !== this.pc || !this.#trickles) return;
+    if (candidate && candidate.candidate) this.#candidates.push(candidate);
+    else this.#gathered = true;
+    this.#scheduleFlush(this.#gathered ? 0 : AGGREGATE_MS);
+  }
+
+  #scheduleFlush(delayMs) {
+    // RFC 9725 §4.3.2: candidates wait for the session URL and, in a restart, for the new entity tag.
+    if (!this.url || this.#restarting) return;
+    if (this.#flushTimer && delayMs > 0) return;
+    this.#cancel(this.#flushTimer);
+    this.#flushTimer = this.#later(() => {
+      this.#flushTimer = null;
+      this.#flush();
+    }, delayMs);
+  }
+
+  #flush() {
+    const candidates = this.#candidates.splice(0);
+    const endOfCandidates = this.#gathered;
+    this.#gathered = false;
+    if (!this.#trickles || (candidates.length === 0 && !endOfCandidates)) return;
+    const generation = this.#generation;
+    const sdp = this.pc.localDescription?.sdp;
+    if (!sdp) return;
+    const ufrag = credentialsOf(sdp).ufrag;
+    const current = candidates.filter(
+      (each) =>
+        (!each.usernameFragment || each.usernameFragment === ufrag) &&
+        candidateMid(each, sdp) !== null,
+    );
+    const body = buildFragment({ sdp, candidates: current, endOfCandidates });
+    this.#enqueue(async () => {
+      if (generation !== this.#generation) return;
+      const response = await this.#patch(body, this.#etag);
+      if (generation !== this.#generation) return;
+      if (response.ok) {
+        this.#etag = response.headers.get('ETag') ?? this.#etag;
+      } else if (response.status === 404 || response.status === 410) {
+        this.#owner._lost(this, 'the session is gone');
+      } else if (response.status === 412 || response.status === 428) {
+        // The tag we hold is not the server's any more: only a restart brings both sides together.
+        if (this.pc.connectionState !== 'connected') this.#owner._pathLost(this);
+      } else {
+        // No trickle here (RFC 9725 §4.3.1 lets a server refuse); checks from our side still work.
+        this.#trickles = false;
+      }
+    });
+  }
+
+  /** ICE restart (RFC 9725 §4.3.3). Rejects when the session cannot be saved. */
+  async restart() {
+    if (!this.url || !this.#answerSdp) throw new Error('this connection cannot be restarted');
+    const generation = ++this.#generation;
+    this.#restarting = true;
+    this.#candidates = [];
+    this.#gathered = false;
+    this.#armConnectTimer();
+    await this.#enqueue(async () => {
+      if (generation !== this.#generation) return;
+      if (this.pc.signalingState === 'have-local-offer') {
+        await this.pc.setLocalDescription({ type: 'rollback' });
+      }
+      await this.pc.setLocalDescription(await this.pc.createOffer({ iceRestart: true }));
+      const sdp = this.pc.localDescription.sdp;
+      const response = await this.#patch(buildFragment({ sdp, candidates: [] }), '*');
+      // A newer restart is under way: this answer belongs to credentials nobody uses.
+      if (generation !== this.#generation) return;
+      if (!response.ok || response.status !== 200) {
+        throw await failure(response);
+      }
+      const fragment = parseFragment(await response.text());
+      if (generation !== this.#generation) return;
+      const answer = applyRestart(this.#answerSdp, fragment);
+      this.#etag = response.headers.get('ETag') ?? this.#etag;
+      await this.pc.setRemoteDescription({ type: 'answer', sdp: answer });
+      this.#answerSdp = answer;
+      this.#restarting = false;
+      if (this.pc.connectionState === 'connected') this.#owner._connected(this);
+      if (this.#candidates.length > 0 || this.#gathered) {
+        this.#scheduleFlush(this.#gathered ? 0 : AGGREGATE_MS);
+      }
+    });
+  }
+
+  #enqueue(work) {
+    const result = this.#patches.then(work);
+    this.#patches = result.catch(() => {});
+    return result;
+  }
+
+  async #patch(body, etag) {
+    const headers = { 'Content-Type': FRAGMENT };
+    if (etag) headers['If-Match'] = etag;
+    for (let attempt = 0; ; attempt += 1) {
+      const response = await this.#request(this.url, { method: 'PATCH', headers, body });
+      if (![429, 503].includes(response.status) || attempt >= 3) return response;
+      const retryAfterMs = parseRetryAfter(response.headers.get('Retry-After'), Date.now());
+      await sleep(retryDelayMs({ attempt, retryAfterMs }), this.#aborted.signal);
+      if (this.#aborted.signal.aborted) throw new Error('the session has ended');
+    }
+  }
+
+  #onConnectionState(pc) {
+    if (pc !== this.pc) return;
+    this.#cancel(this.#disconnectTimer);
+    switch (pc.connectionState) {
+      case 'connected':
+        this.#cancel(this.#connectTimer);
+        this.#watchTransport(pc);
+        this.#owner._connected(this);
+        break;
+      case 'disconnected':
+        this.#disconnectTimer = this.#later(() => {
+          if (!this.#closedByServer(pc)) this.#owner._pathLost(this);
+        }, DISCONNECTED_MS);
+        break;
+      case 'failed':
+        if (!this.#closedByServer(pc)) this.#owner._pathLost(this);
+        break;
+      case 'closed':
+        this.#owner._lost(this, 'the server ended this session', { byServer: true });
+        break;
+    }
+  }
+
+  #watchTransport(pc) {
+    const transport = dtlsOf(pc);
+    if (!transport || this.#watched.has(transport)) return;
+    this.#watched.add(transport);
+    transport.addEventListener('statechange', () => this.#closedByServer(pc));
+  }
+
+  // A DTLS close_notify is the server's last word (RFC 9725 §4.2): no restart can bring this session back.
+  #closedByServer(pc) {
+    if (pc !== this.pc || dtlsOf(pc)?.state !== 'closed') return false;
+    this.#owner._lost(this, 'the server ended this session', { byServer: true });
+    return true;
+  }
+
+  #armConnectTimer() {
+    this.#cancel(this.#connectTimer);
+    this.#connectTimer = this.#later(() => {
+      if (this.pc.connectionState !== 'connected') {
+        this.#owner._lost(this, 'no path to the server', { delayMs: 500 });
+      }
+    }, CONNECT_TIMEOUT_MS);
+  }
+
+  // The server-sent events extension of WHEP; nothing here depends on it.
+  #followEvents(response) {
+    if (!this.#owner._serverEvent) return;
+    const link = parseLinkHeader(response.headers.get('Link')).find((each) => each.rel === EVENTS_REL);
+    if (!link) return;
+    const offered = (link.params.events ?? '').split(',').map((each) => each.trim());
+    const wanted = ['active', 'inactive', 'reconnect', 'viewercount'].filter((each) => offered.includes(each));
+    if (wanted.length === 0) return;
+    const base = response.url || this.#endpoint.href;
+    this.#subscribe(resolveLocation(link.uri, base), wanted).catch(() => {});
+  }
+
+  async #subscribe(url, wanted) {
+    const response = await this.#request(url, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify(wanted),
+    });
+    const location = response.headers.get('Location');
+    if (!response.ok || !location) return;
+    const eventsUrl = resolveLocation(location, response.url || url.href);
+    for (let attempt = 0; !this.#aborted.signal.aborted; attempt += 1) {
+      try {
+        const stream = await this.#request(eventsUrl, {
+          headers: { Accept: 'text/event-stream' },
+          signal: this.#aborted.signal,
+        });
+        if (!stream.ok || !stream.body) return;
+        for await (const { type, data } of readEvents(stream.body)) {
+          attempt = 0;
+          if (this.#aborted.signal.aborted) return;
+          if (wanted.includes(type)) this.#owner._serverEvent(this, type, jsonOr(data, null));
+        }
+      } catch {
+        // Events are an extra; the picture does not depend on them.
+      }
+      await sleep(retryDelayMs({ attempt }), this.#aborted.signal);
+    }
+  }
+
+  /** Closes the peer connection and deletes the session on the server. */
+  async end({ keepalive = false } = {}) {
+    if (this.#aborted.signal.aborted) return;
+    this.#aborted.abort();
+    for (const timer of this.#timers) clearTimeout(timer);
+    this.#timers.clear();
+    this.pc?.close();
+    if (!this.url) return;
+    await this.#request(this.url, { method: 'DELETE', keepalive }).catch(() => {});
+  }
+
+  async #request(url, init) {
+    const headers = { ...init.headers };
+    // RFC 9725 §4.7.1 asks for the token on every request; another origin never sees it.
+    if (this.#token && new URL(url).origin === this.#endpoint.origin) {
+      headers.Authorization = `Bearer ${this.#token}`;
+    }
+    try {
+      return await fetch(url, { cache: 'no-store', ...init, headers });
+    } catch (error) {
+      throw new RequestFailed(0, `no connection to ${new URL(url).host}`, { cause: error });
+    }
+  }
+
+  #later(work, delayMs) {
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      work();
+    }, delayMs);
+    this.#timers.add(timer);
+    return timer;
+  }
+
+  #cancel(timer) {
+    clearTimeout(timer);
+    this.#timers.delete(timer);
+  }
+}
+
+function dtlsOf(pc) {
+  for (const each of [...pc.getSenders(), ...pc.getReceivers()]) {
+    if (each.transport) return each.transport;
+  }
+  return null;
+}
+
+function isSdp(response) {
+  return (response.headers.get('Content-Type') ?? '').toLowerCase().startsWith(SDP);
+}
+
+async function failure(response) {
+  const type = (response.headers.get('Content-Type') ?? '').toLowerCase();
+  const text = await response.text().catch(() => '');
+  const problem = type.includes('json') ? jsonOr(text, {}) : {};
+  const said = problem?.detail || problem?.title || (type.startsWith('text/plain') ? text.slice(0, 200) : '');
+  const message = said ? `${said} (${response.status})` : `the server answered ${response.status}`;
+  return new RequestFailed(response.status, message, {
+    retryAfterMs: parseRetryAfter(response.headers.get('Retry-After'), Date.now()),
+  });
+}
+
+function jsonOr(text, otherwise) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return otherwise;
+  }
+}
