@@ -1,0 +1,266 @@
+//! Subcommands and flags. Values of flags are not judged here: they are settings like those of the
+//! file and the environment, and are judged where those are.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::advice::{self, Advice, Readings};
+use crate::config::{self, ConfigError, Effective, Flag, Sources};
+
+/// A WebRTC SFU: streams in by WHIP, out by WHEP.
+#[derive(Debug, Parser)]
+#[command(name = "whitewater", version, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the node; also without any subcommand.
+    Serve(Settings),
+    /// Shows or checks the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Prints the configuration in force as TOML; secrets masked.
+    Print(Settings),
+    /// Tells whether the configuration can be used, and what of the machine stands in its way.
+    Check(Settings),
+    /// Prints the reference of all keys in Markdown.
+    #[command(hide = true)]
+    Reference,
+}
+
+/// Settings from the command line. They override the environment, which overrides the file.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Settings {
+    /// Configuration file [default: whitewater.toml, if it exists; env: WHITEWATER_CONFIG]
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// HTTP address and port
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<String>,
+    /// UDP address and port of all media
+    #[arg(long, value_name = "ADDR:PORT")]
+    udp: Option<String>,
+    /// Address told to peers; may be given several times
+    #[arg(long, value_name = "IP")]
+    advertise: Vec<String>,
+    /// Threads which forward media; 0: one per core
+    #[arg(long, value_name = "N")]
+    shards: Option<String>,
+    /// How datagrams are received and sent: auto, uring, mmsg, tokio-uring
+    #[arg(long, value_name = "NAME")]
+    backend: Option<String>,
+    /// What is logged: off, error, warn, info, debug, trace
+    #[arg(long, value_name = "LEVEL")]
+    log: Option<String>,
+    /// Any other key, as http.connections_max=500; may be given several times
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+}
+
+impl Settings {
+    /// The flags as settings, in the order of the reference.
+    fn flags(&self) -> Vec<Flag> {
+        let advertise = Some(self.advertise.join(",")).filter(|_| !self.advertise.is_empty());
+        let own = [
+            ("http.listen", "--listen", &self.listen),
+            ("media.udp", "--udp", &self.udp),
+            ("media.advertise", "--advertise", &advertise),
+            ("media.shards", "--shards", &self.shards),
+            ("media.backend", "--backend", &self.backend),
+            ("log.level", "--log", &self.log),
+        ];
+        let own = own.into_iter().filter_map(|(path, written, value)| {
+            let value = Some(value.clone()?);
+            Some(Flag {
+                path: path.to_owned(),
+                value,
+                written: written.to_owned(),
+            })
+        });
+        let any = self.set.iter().map(|assignment| {
+            let (path, value) = match assignment.split_once('=') {
+                Some((path, value)) => (path.trim(), Some(value.to_owned())),
+                None => (assignment.as_str(), None),
+            };
+            Flag {
+                path: path.to_owned(),
+                value,
+                written: "--set".to_owned(),
+            }
+        });
+        own.chain(any).collect()
+    }
+
+    /// These settings together with the environment and the default file of this process.
+    pub fn sources(&self) -> Sources {
+        Sources {
+            file: self.config.clone(),
+            default_file: Some(PathBuf::from("whitewater.toml")),
+            environment: std::env::vars_os().collect(),
+            flags: self.flags(),
+        }
+    }
+}
+
+/// Does what the command line asks for; `serve` runs the node with the configuration in force.
+pub fn run(cli: Cli, serve: impl FnOnce(Effective) -> ExitCode) -> ExitCode {
+    match cli.command.unwrap_or(Command::Serve(cli.settings)) {
+        Command::Serve(settings) => with_configuration(&settings, serve),
+        Command::Config(ConfigCommand::Print(settings)) => {
+            with_configuration(&settings, |effective| {
+                for note in &effective.notes {
+                    eprintln!("note: {note}");
+                }
+                say(&config::effective(&effective))
+            })
+        }
+        Command::Config(ConfigCommand::Check(settings)) => {
+            with_configuration(&settings, |effective| {
+                let advice = machine_advice(&effective);
+                say(&checked(&effective, &advice))
+            })
+        }
+        Command::Config(ConfigCommand::Reference) => say(&config::reference()),
+    }
+}
+
+fn with_configuration(settings: &Settings, then: impl FnOnce(Effective) -> ExitCode) -> ExitCode {
+    match config::load(&settings.sources()) {
+        Ok(effective) => then(effective),
+        Err(error) => {
+            eprintln!("{}", refusal(&error));
+            ExitCode::from(EXIT_REFUSED)
+        }
+    }
+}
+
+fn refusal(error: &ConfigError) -> String {
+    format!("whitewater: the configuration cannot be used\n{error}")
+}
+
+fn machine_advice(effective: &Effective) -> Vec<Advice> {
+    let mut readings = Readings::take(Path::new("/proc"));
+    // The node raises this limit when it starts: judge what will be in force then.
+    readings.raise_open_files(|_| Ok(())).ok();
+    let core_count = std::thread::available_parallelism().map_or(1, usize::from);
+    advice::advise(&readings, &effective.config, core_count)
+}
+
+fn checked(effective: &Effective, advice: &[Advice]) -> String {
+    let mut text = "The configuration can be used.\n".to_owned();
+    for note in &effective.notes {
+        text += &format!("note: {note}\n");
+    }
+    for line in advice {
+        text += &format!("advice: {line}\n");
+    }
+    text
+}
+
+/// Writes to standard output; a reader that went away is no failure.
+fn say(text: &str) -> ExitCode {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            eprintln!("whitewater: cannot write: {error}");
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+/// Exit code for refused flags and configurations, the same as that of a wrong command line.
+const EXIT_REFUSED: u8 = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Key;
+    use clap::CommandFactory;
+
+    fn settings(arguments: &[&str]) -> Settings {
+        let cli = Cli::try_parse_from([&["whitewater"], arguments].concat()).unwrap();
+        match cli.command {
+            None => cli.settings,
+            Some(Command::Serve(settings)) => settings,
+            Some(other) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn no_arguments_mean_serve() {
+        assert!(settings(&[]).flags().is_empty());
+        let short = settings(&["--listen", "127.0.0.1:1"]).flags();
+        assert_eq!(
+            short,
+            settings(&["serve", "--listen", "127.0.0.1:1"]).flags()
+        );
+        assert_eq!(short.len(), 1);
+    }
+
+    #[test]
+    fn each_flag_of_the_table_exists_and_sets_its_key() {
+        let mut seen = 0;
+        for key in Key::all().iter().filter(|key| !key.flag.is_empty()) {
+            let flag = format!("--{}", key.flag);
+            let flags = settings(&["serve", &flag, "7"]).flags();
+            let expected = Flag {
+                path: key.path(),
+                value: Some("7".into()),
+                written: flag,
+            };
+            assert_eq!(flags, [expected]);
+            seen += 1;
+        }
+        let serve = Cli::command();
+        let others = ["config", "set", "help", "version"];
+        let own = serve
+            .get_arguments()
+            .filter(|arg| !others.contains(&arg.get_id().as_str()));
+        assert_eq!(own.count(), seen, "a flag without a key");
+    }
+
+    #[test]
+    fn repeated_flags_of_lists_add_up() {
+        let flags = settings(&["--advertise", "192.0.2.1", "--advertise", "192.0.2.2"]).flags();
+        assert_eq!(flags.len(), 1);
+        assert_eq!(flags[0].value.as_deref(), Some("192.0.2.1,192.0.2.2"));
+    }
+
+    #[test]
+    fn assignments_split_at_the_first_equals_sign() {
+        let flags = settings(&["--set", "publish.takeover=a=b", "--set", "log.level"]).flags();
+        assert_eq!(flags[0].path, "publish.takeover");
+        assert_eq!(flags[0].value.as_deref(), Some("a=b"));
+        assert_eq!(
+            (flags[1].path.as_str(), &flags[1].value),
+            ("log.level", &None)
+        );
+    }
+
+    #[test]
+    fn reference_is_hidden_and_unknown_words_are_refused() {
+        assert!(Cli::try_parse_from(["whitewater", "config", "reference"]).is_ok());
+        let mut command = Cli::command();
+        let config = command.find_subcommand_mut("config").unwrap();
+        assert!(!config.render_help().to_string().contains("reference"));
+        assert!(Cli::try_parse_from(["whitewater", "sevre"]).is_err());
+        assert!(Cli::try_parse_from(["whitewater", "--listne", "x"]).is_err());
+    }
+}

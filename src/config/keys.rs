@@ -1,0 +1,274 @@
+//! Every key, declared once: from this table come the typed [`Config`], its defaults, the
+//! environment names, the printed configuration and the reference.
+//!
+//! A new key is one entry here; nothing else has to know its name.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+
+use super::node::{Node, Shape};
+use super::value::{
+    AudioCodec, Backend, IceServer, LogLevel, Network, Origin, PlayAbsent, Refused, Secret,
+    Takeover, Token, Value, VideoCodec,
+};
+
+/// What is known of a key.
+pub struct Key {
+    /// The section it stands in, as `http`.
+    pub section: &'static str,
+    /// Its name in the section, as `listen`.
+    pub name: &'static str,
+    /// What it does, in lines.
+    pub doc: &'static [&'static str],
+    /// The unit of its value; empty if it has none.
+    pub unit: &'static str,
+    /// Its own flag without dashes, as `listen`; empty if there is none.
+    pub flag: &'static str,
+    /// Whether its value is, or holds, something that is never shown.
+    pub secret: bool,
+    /// The bounds of a whole number.
+    pub(crate) range: RangeInclusive<i64>,
+    pub(crate) shape: Shape,
+    pub(crate) allowed: fn(&RangeInclusive<i64>) -> String,
+    pub(crate) read: fn(&mut Config, &Node, &RangeInclusive<i64>) -> Result<(), Refused>,
+    /// The value in TOML, secrets masked.
+    pub(crate) render: fn(&Config) -> String,
+}
+
+impl Key {
+    /// The full name, as `http.listen`.
+    pub fn path(&self) -> String {
+        format!("{}.{}", self.section, self.name)
+    }
+
+    /// The environment variable that sets it, as `WHITEWATER_HTTP_LISTEN`.
+    pub fn environment(&self) -> String {
+        format!("{ENVIRONMENT_PREFIX}{}_{}", self.section, self.name).to_uppercase()
+    }
+
+    /// What can be written, as the end of the sentence "allowed: …".
+    pub fn allowed(&self) -> String {
+        (self.allowed)(&self.range)
+    }
+
+    /// All keys, section by section.
+    pub fn all() -> &'static [Self] {
+        KEYS
+    }
+
+    /// The key with this full name.
+    pub fn find(path: &str) -> Option<&'static Self> {
+        KEYS.iter().find(|key| key.path() == path)
+    }
+}
+
+/// What every environment variable of the node starts with.
+pub(crate) const ENVIRONMENT_PREFIX: &str = "WHITEWATER_";
+
+/// A section: name, documentation in lines.
+pub(crate) struct Section {
+    pub(crate) name: &'static str,
+    pub(crate) doc: &'static [&'static str],
+}
+
+macro_rules! sections {
+    ($(
+        $(#[doc = $section_doc:literal])+
+        $Section:ident in $section:ident {
+            $(
+                $(#[doc = $doc:literal])+
+                $key:ident: $Type:ty = $default:expr $(, $about:ident: $fact:expr)*;
+            )+
+        }
+    )+) => {
+        /// Everything that can be configured; `Default` works on a laptop and is safe to run.
+        #[derive(Clone, Debug, Default, PartialEq)]
+        pub struct Config {
+            $( $(#[doc = $section_doc])+ pub $section: $Section, )+
+        }
+
+        $(
+            $(#[doc = $section_doc])+
+            #[derive(Clone, Debug, PartialEq)]
+            pub struct $Section {
+                $( $(#[doc = $doc])+ pub $key: $Type, )+
+            }
+
+            impl Default for $Section {
+                fn default() -> Self {
+                    Self { $( $key: $default, )+ }
+                }
+            }
+        )+
+
+        /// The sections in the order they are shown.
+        pub(crate) static SECTIONS: &[Section] = &[
+            $( Section { name: stringify!($section), doc: &[$( $section_doc ),+] }, )+
+        ];
+
+        /// The keys, section by section.
+        pub(crate) static KEYS: &[Key] = &[$($( Key {
+            section: stringify!($section),
+            name: stringify!($key),
+            doc: &[$( $doc ),+],
+            secret: <$Type as Value>::SECRET,
+            shape: <$Type as Value>::SHAPE,
+            allowed: <$Type as Value>::allowed,
+            read: |config, node, range| {
+                config.$section.$key = Value::read(node, range)?;
+                Ok(())
+            },
+            render: |config| Value::render(&config.$section.$key),
+            $( $about: $fact, )*
+            ..PLAIN
+        }, )+)+];
+    };
+}
+
+/// What most keys have in common; the fields without meaning here are set for each key.
+const PLAIN: Key = Key {
+    section: "",
+    name: "",
+    doc: &[],
+    unit: "",
+    flag: "",
+    secret: false,
+    range: i64::MIN..=i64::MAX,
+    shape: Shape::Text,
+    allowed: |_| String::new(),
+    read: |_, _, _| Ok(()),
+    render: |_| String::new(),
+};
+
+/// One day: longer waits are mistakes in the unit.
+const DAY_S: i64 = 86_400;
+const DAY_MS: i64 = DAY_S * 1000;
+const KIB: i64 = 1024;
+const MIB: i64 = 1024 * KIB;
+
+sections! {
+    /// The HTTP listener: WHIP, WHEP, the management API and the web page.
+    Http in http {
+        /// Address and TCP port to listen on. The default is reachable from this machine only.
+        listen: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 7777)), flag: "listen";
+        /// Web origins whose pages may use the management API. WHIP, WHEP and session routes are
+        /// open to pages of every origin and do not need this.
+        allowed_origins: Vec<Origin> = Vec::new();
+        /// Reverse proxies whose Forwarded and X-Forwarded-For headers are believed.
+        trusted_proxies: Vec<Network> = Vec::new();
+        /// Connections open at a time; further ones wait in the kernel's queue.
+        connections_max: u32 = 10_000, range: 1..=1_000_000;
+        /// Listeners of the event stream at a time; further ones are answered 503.
+        sse_clients_max: u32 = 256, range: 0..=100_000;
+        /// Largest SDP body of a WHIP or WHEP request; larger ones are answered 413.
+        sdp_body_bytes_max: usize = 256 * 1024, unit: "bytes", range: KIB..=4 * MIB;
+        /// Largest trickle ICE or ICE restart fragment; larger ones are answered 413.
+        fragment_body_bytes_max: usize = 64 * 1024, unit: "bytes", range: KIB..=MIB;
+        /// Largest JSON body of the management API; larger ones are answered 413.
+        json_body_bytes_max: usize = 64 * 1024, unit: "bytes", range: KIB..=4 * MIB;
+        /// Largest request head; larger ones are answered 431.
+        header_bytes_max: usize = 32 * 1024, unit: "bytes", range: 8 * KIB..=MIB;
+        /// How long a client may take to send a request head.
+        header_timeout_s: u32 = 10, unit: "seconds", range: 1..=600;
+        /// How long a client may take to send a request body.
+        body_timeout_s: u32 = 10, unit: "seconds", range: 1..=600;
+    }
+
+    /// The UDP port media flows through, and the threads that forward it.
+    Media in media {
+        /// Address and UDP port of all media; every shard shares it.
+        udp: SocketAddr = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 7777)), flag: "udp";
+        /// Addresses told to peers as ICE candidates; empty: the addresses of this host. Set it
+        /// behind a NAT which forwards the UDP port.
+        advertise: Vec<IpAddr> = Vec::new(), flag: "advertise";
+        /// Threads which forward media; 0: one per core.
+        shards: u16 = 0, range: 0..=256, flag: "shards";
+        /// How datagrams are received and sent; auto takes io_uring where the kernel allows it.
+        backend: Backend = Backend::Auto, flag: "backend";
+        /// Send runs of datagrams in one call (UDP_SEGMENT). Switched off by itself where refused.
+        gso: bool = true;
+        /// Receive runs of datagrams in one call (UDP_GRO).
+        gro: bool = true;
+        /// Receive buffer of each UDP socket; the kernel caps it at net.core.rmem_max.
+        recv_buffer_bytes: usize = 4 * 1024 * 1024, unit: "bytes", range: 64 * KIB..=1024 * MIB;
+        /// Send buffer of each UDP socket; the kernel caps it at net.core.wmem_max.
+        send_buffer_bytes: usize = 4 * 1024 * 1024, unit: "bytes", range: 64 * KIB..=1024 * MIB;
+    }
+
+    /// Connectivity: how peers find the node.
+    Ice in ice {
+        /// Be the lite side of ICE, for nodes with a reachable address; false: full ICE.
+        lite: bool = true;
+        /// STUN and TURN servers told to WHIP and WHEP clients. STUN URLs need no user name.
+        servers: Vec<IceServer> = Vec::new();
+    }
+
+    /// How streams come and go.
+    Strategy in strategy {
+        /// Create a stream when somebody publishes it; false: it must be created first.
+        auto_create_whip: bool = true;
+        /// Create a stream when somebody watches it; false: it must be created first.
+        auto_create_whep: bool = true;
+        /// Viewers a stream may have; further ones are answered 503.
+        each_stream_max_sub: u32 = 65_535, range: 0..=1_000_000;
+        /// End the other viewers of a stream once it is pushed to another node.
+        cascade_push_close_sub: bool = false;
+        /// Delete a stream this long after its publisher left; 0: at once, -1: never.
+        auto_delete_whip: i64 = -1, unit: "milliseconds", range: -1..=DAY_MS;
+        /// Delete a stream this long after its last viewer left; 0: at once, -1: never.
+        auto_delete_whep: i64 = -1, unit: "milliseconds", range: -1..=DAY_MS;
+    }
+
+    /// What publishers meet.
+    Publish in publish {
+        /// Whether a second publisher of a stream replaces the first: never, once the first is
+        /// silent, or always. Otherwise it is answered 409.
+        takeover: Takeover = Takeover::Silent;
+        /// A publisher that has not been heard of for this long is silent.
+        silent_after_ms: u32 = 3000, unit: "milliseconds", range: 500..=600_000;
+    }
+
+    /// What viewers meet.
+    Play in play {
+        /// A viewer of a stream without a publisher waits for one, or is refused with 409.
+        absent: PlayAbsent = PlayAbsent::Wait;
+    }
+
+    /// Caps: what the node does not go beyond, whoever asks.
+    Limits in limits {
+        /// A session that has not connected after this long is closed.
+        half_open_timeout_s: u32 = 30, unit: "seconds", range: 1..=600;
+        /// A session whose peer has not been heard of for this long is closed.
+        dead_peer_timeout_s: u32 = 35, unit: "seconds", range: 5..=DAY_S;
+        /// How long sessions may take to say goodbye when the node stops.
+        drain_timeout_ms: u32 = 2000, unit: "milliseconds", range: 0..=600_000;
+        /// Streams at a time; further ones are answered 503.
+        streams_max: u32 = 10_000, range: 1..=1_000_000;
+        /// Sessions at a time, publishers and viewers; further ones are answered 503.
+        sessions_max: u32 = 20_000, range: 1..=1_000_000;
+        /// Sessions at a time which are not yet connected; further ones are answered 503.
+        sessions_half_open_max: u32 = 2000, range: 1..=1_000_000;
+    }
+
+    /// Who may use the node.
+    Auth in auth {
+        /// Bearer tokens that may do everything.
+        tokens: Vec<Token> = Vec::new();
+        /// Key of the JSON Web Tokens (HS256) that name a stream and what may be done with it.
+        secret: Secret = Secret::default();
+    }
+
+    /// What is negotiated.
+    Sdp in sdp {
+        /// Video codecs that are accepted; empty: all.
+        video_codecs: Vec<VideoCodec> = Vec::new();
+        /// Audio codecs that are accepted; empty: all.
+        audio_codecs: Vec<AudioCodec> = Vec::new();
+    }
+
+    /// What is logged.
+    Log in log {
+        /// The least important lines that are written.
+        level: LogLevel = LogLevel::Info, flag: "log";
+    }
+}
