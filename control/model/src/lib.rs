@@ -1,1 +1,28 @@
-//! Streams, sessions and nodes as plain state machines.
+//! Streams and sessions as plain state machines: who publishes what, who watches, what may be
+//! taken over, when a stream goes.
+//!
+//! Nothing here reads a clock, draws a random number, opens a socket or knows HTTP: time and ids
+//! are arguments, verbs answer with typed errors, and what the data plane is to do is left in the
+//! [`Registry`]'s outbox as [`whitewater_link::Command`]s.
+
+#![forbid(unsafe_code)]
+
+mod error;
+mod name;
+mod policy;
+mod principal;
+mod rate;
+mod registry;
+mod session;
+mod stream;
+mod time;
+mod view;
+
+pub use error::Error;
+pub use name::{BadName, StreamName};
+pub use policy::{AbsentStream, Policy, Takeover};
+pub use principal::Principal;
+pub use registry::{Admission, Counts, Registry, SessionRef, Totals};
+pub use session::Side;
+pub use time::Now;
+pub use view::{Cascade, SessionView, SideView, Stats, StreamView};

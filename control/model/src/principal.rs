@@ -1,0 +1,8 @@
+/// Who asks. Sessions remember theirs; another one's session is as good as none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Principal {
+    /// Nobody in particular: the node asks for no credentials.
+    #[default]
+    Anonymous,
+}

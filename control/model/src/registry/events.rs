@@ -1,0 +1,193 @@
+//! What the data plane tells.
+
+use std::time::Instant;
+
+use whitewater_link::{
+    CloseReason, Command, Epoch, Report, Role, SessionCommand, SessionId, SessionState, ShardIndex,
+    StreamId, TrackInfo, Traffic,
+};
+
+use super::Registry;
+use crate::session::Session;
+use crate::{Now, Side};
+
+impl Registry {
+    /// The data plane has made the session. False when nobody waits for it any more (its stream
+    /// was destroyed, its request was given up): the data plane is then told to close it.
+    pub fn answered(
+        &mut self,
+        session: SessionId,
+        shard: ShardIndex,
+        tracks: Vec<TrackInfo>,
+        has_data_channel: bool,
+        ice_tag: u128,
+        now: Now,
+    ) -> bool {
+        let Some(pending) = self.pending.remove(&session) else {
+            self.tell_close(session, shard, CloseReason::Deleted, now.mono);
+            return false;
+        };
+        let Some(stream) = self.streams.get_mut(&pending.name) else {
+            // Cannot be: a stream that goes takes its pending sessions with it.
+            self.tell_close(session, shard, CloseReason::StreamDestroyed, now.mono);
+            return false;
+        };
+        stream.ever_occupied = true;
+        let mut replaced = None;
+        match pending.role {
+            Role::Publish { .. } => {
+                stream.claim = None;
+                replaced = stream.publisher.replace(session);
+                stream.tracks = tracks;
+                self.totals.opened[0] += 1;
+                self.publisher_count += 1;
+            }
+            Role::Subscribe => {
+                stream.viewers_pending = stream.viewers_pending.saturating_sub(1);
+                stream.ever_watched = true;
+                stream.viewers.insert(pending.serial, session);
+                self.totals.opened[1] += 1;
+            }
+        }
+        let mut live = Session::new(pending, shard, ice_tag, now);
+        live.has_data_channel = has_data_channel;
+        self.sessions.insert(session, live);
+        self.revision += 1;
+        if let Some(old) = replaced {
+            self.totals.takeovers += 1;
+            self.hang_up(old, CloseReason::TakenOver, now);
+        }
+        true
+    }
+
+    /// The data plane would not have the session. A stream made for it alone goes again.
+    pub fn refused(&mut self, session: SessionId, now: Now) {
+        let Some(pending) = self.pending.remove(&session) else {
+            return;
+        };
+        let Some(stream) = self.streams.get_mut(&pending.name) else {
+            return;
+        };
+        match pending.role {
+            Role::Publish { .. } => stream.claim = None,
+            Role::Subscribe => stream.viewers_pending = stream.viewers_pending.saturating_sub(1),
+        }
+        stream.note_occupancy(now);
+        if stream.came_to_nothing() {
+            self.remove_stream(&pending.name, now);
+        }
+    }
+
+    /// Nobody waits for the answer any more. Should it come, the session is closed again.
+    pub fn abandon(&mut self, session: SessionId, now: Now) {
+        if self.sessions.contains_key(&session) {
+            self.hang_up(session, CloseReason::Deleted, now);
+        } else {
+            self.refused(session, now);
+        }
+    }
+
+    /// The connection state of a session changed.
+    pub fn state_changed(&mut self, session: SessionId, state: SessionState, now: Now) {
+        if let Some(found) = self.sessions.get_mut(&session)
+            && found.state != state
+        {
+            found.change_state(state, now);
+            self.revision += 1;
+        }
+    }
+
+    /// A session's ICE session was replaced by the one that `ice_tag` names from now on.
+    pub fn restarted(&mut self, session: SessionId, ice_tag: u128) {
+        if let Some(found) = self.sessions.get_mut(&session) {
+            found.ice_tag = ice_tag;
+        }
+    }
+
+    /// The data plane has let the session go.
+    pub fn closed(&mut self, session: SessionId, reason: CloseReason, now: Now) {
+        if self.closing.remove(&session).is_none() {
+            self.leave(session, reason, now);
+        }
+    }
+
+    /// The codecs a publisher sends. Word of one that was replaced is not heard.
+    pub fn stream_up(&mut self, stream: StreamId, epoch: Epoch, tracks: Vec<TrackInfo>) {
+        let Some(stream) = self
+            .names
+            .get(&stream)
+            .and_then(|name| self.streams.get_mut(name))
+        else {
+            return;
+        };
+        let current = stream
+            .publisher
+            .and_then(|id| self.sessions.get(&id))
+            .and_then(Session::epoch);
+        if current == Some(epoch) && stream.tracks != tracks {
+            stream.tracks = tracks;
+            self.revision += 1;
+        }
+    }
+
+    /// A publisher fell silent or was heard again.
+    pub fn publisher_silent(&mut self, session: SessionId, silent: bool, now: Now) {
+        if let Some(found) = self.sessions.get_mut(&session) {
+            found.silent = silent;
+            if !silent {
+                found.heard_at = now.mono;
+            }
+        }
+    }
+
+    /// Takes the counters of one shard's sessions; those of sessions it does not know are left.
+    pub fn report(&mut self, report: &Report, now: Now) {
+        let mut moved = false;
+        for entry in &report.sessions {
+            let Some(session) = self.sessions.get_mut(&entry.session) else {
+                continue;
+            };
+            let grown = Traffic {
+                packets: entry
+                    .traffic
+                    .packets
+                    .saturating_sub(session.traffic.packets),
+                bytes: entry.traffic.bytes.saturating_sub(session.traffic.bytes),
+            };
+            let total = match Side::from(session.role) {
+                Side::Publish => &mut self.totals.rtp_in,
+                Side::Subscribe => &mut self.totals.rtp_out,
+            };
+            add(total, grown);
+            add(&mut session.traffic, grown);
+            moved |= grown.packets > 0;
+            session.rate.sample(now.mono, session.traffic.bytes);
+            if let Some(heard_at) = now.mono.checked_sub(entry.silent_for) {
+                session.heard_at = session.heard_at.max(heard_at);
+            }
+        }
+        if moved {
+            self.revision += 1;
+        }
+    }
+
+    pub(super) fn tell_close(
+        &mut self,
+        session: SessionId,
+        shard: ShardIndex,
+        reason: CloseReason,
+        at: Instant,
+    ) {
+        self.closing.insert(session, at);
+        self.outbox.push_back(Command::Session {
+            shard,
+            session,
+            command: SessionCommand::Close { reason },
+        });
+    }
+}
+
+pub(super) fn add(total: &mut Traffic, more: Traffic) {
+    total.packets = total.packets.saturating_add(more.packets);
+    total.bytes = total.bytes.saturating_add(more.bytes);
+}

@@ -1,0 +1,149 @@
+use std::time::{Duration, Instant};
+
+use whitewater_link::{Epoch, MediaKind, Role, SessionState, ShardIndex, StreamId, Traffic};
+
+use crate::rate::RateMeter;
+use crate::{Now, Principal, SessionView, Stats, StreamName, Takeover};
+
+/// Which side of its stream a session is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// Sends media to us.
+    Publish,
+    /// Receives media from us.
+    Subscribe,
+}
+
+impl From<Role> for Side {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Publish { .. } => Side::Publish,
+            Role::Subscribe => Side::Subscribe,
+        }
+    }
+}
+
+/// A session that was admitted and waits for the data plane's answer.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub(crate) stream: StreamId,
+    pub(crate) name: StreamName,
+    pub(crate) role: Role,
+    pub(crate) owner: Principal,
+    /// Keeps the order of arrival.
+    pub(crate) serial: u64,
+}
+
+/// A session the data plane has.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) name: StreamName,
+    pub(crate) role: Role,
+    pub(crate) owner: Principal,
+    pub(crate) serial: u64,
+    pub(crate) shard: ShardIndex,
+    pub(crate) created_unix_ms: u64,
+    pub(crate) state: SessionState,
+    pub(crate) ever_connected: bool,
+    /// When something of the peer was heard last, as far as states and reports tell.
+    pub(crate) heard_at: Instant,
+    /// The data plane's word on a publisher.
+    pub(crate) silent: bool,
+    pub(crate) has_data_channel: bool,
+    /// Names the current ICE session; another one after every restart.
+    pub(crate) ice_tag: u128,
+    pub(crate) muted_audio: bool,
+    pub(crate) muted_video: bool,
+    pub(crate) traffic: Traffic,
+    pub(crate) rate: RateMeter,
+}
+
+impl Session {
+    pub(crate) fn new(pending: Pending, shard: ShardIndex, ice_tag: u128, now: Now) -> Self {
+        Session {
+            name: pending.name,
+            role: pending.role,
+            owner: pending.owner,
+            serial: pending.serial,
+            shard,
+            created_unix_ms: now.unix_ms,
+            state: SessionState::New,
+            ever_connected: false,
+            heard_at: now.mono,
+            silent: false,
+            has_data_channel: false,
+            ice_tag,
+            muted_audio: false,
+            muted_video: false,
+            traffic: Traffic::default(),
+            rate: RateMeter::default(),
+        }
+    }
+
+    pub(crate) fn epoch(&self) -> Option<Epoch> {
+        match self.role {
+            Role::Publish { epoch } => Some(epoch),
+            Role::Subscribe => None,
+        }
+    }
+
+    pub(crate) fn change_state(&mut self, state: SessionState, now: Now) {
+        self.state = state;
+        match state {
+            SessionState::Connected => {
+                self.ever_connected = true;
+                self.heard_at = now.mono;
+            }
+            SessionState::Connecting => self.heard_at = now.mono,
+            _ => {}
+        }
+    }
+
+    pub(crate) fn set_muted(&mut self, kind: MediaKind, muted: bool) {
+        match kind {
+            MediaKind::Audio => self.muted_audio = muted,
+            MediaKind::Video => self.muted_video = muted,
+        }
+    }
+
+    /// Whether another publisher may take this one's place now.
+    pub(crate) fn may_be_replaced(&self, rule: Takeover, silent_after: Duration, now: Now) -> bool {
+        match rule {
+            Takeover::Never => false,
+            Takeover::Always => true,
+            Takeover::Silent => self.is_silent(silent_after, now),
+        }
+    }
+
+    fn is_silent(&self, silent_after: Duration, now: Now) -> bool {
+        let unheard = now.mono.saturating_duration_since(self.heard_at) > silent_after;
+        match self.state {
+            SessionState::Disconnected | SessionState::Failed | SessionState::Closed => true,
+            _ => self.silent || (!self.ever_connected && unheard),
+        }
+    }
+
+    pub(crate) fn stats(&self, now: Now) -> Stats {
+        Stats {
+            bytes: self.traffic.bytes,
+            packets: self.traffic.packets,
+            bitrate_bps: self.rate.bps(now.mono),
+        }
+    }
+}
+
+impl Session {
+    pub(crate) fn view(&self, id: whitewater_link::SessionId, now: Now) -> SessionView {
+        SessionView {
+            id,
+            created_unix_ms: self.created_unix_ms,
+            left_unix_ms: 0,
+            state: self.state,
+            cascade: None,
+            has_data_channel: self.has_data_channel,
+            muted_audio: self.muted_audio,
+            muted_video: self.muted_video,
+            stats: self.stats(now),
+        }
+    }
+}
