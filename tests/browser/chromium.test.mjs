@@ -1,0 +1,138 @@
+// Chromium publishes, Chromium watches: every codec, late joins, reloads, ends.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { assertFlows, moreFrames, probe, publish, scenario, stage, watch } from './browser.mjs';
+import { streamInfo } from './server.mjs';
+import { pause, until } from './tools.mjs';
+
+const CODECS = ['H264', 'VP8', 'VP9', 'AV1'];
+
+test('Chromium', async (suite) => {
+  const shared = await stage(suite);
+  if (!shared) return;
+  const { server } = shared;
+
+  for (const codec of CODECS) {
+    await scenario(suite, `${codec} and Opus reach two viewers`, {}, async ({ open }) => {
+      const name = `codec-${codec}`;
+      const publisher = await open(shared);
+      await publish(publisher, server, name, { codec });
+      const viewers = [await open(shared), await open(shared)];
+      for (const viewer of viewers) await watch(viewer, server, name);
+      for (const viewer of viewers) await assertFlows(viewer, { video: codec });
+      for (const viewer of viewers) assert.equal((await probe(viewer)).connectionCount, 1);
+    });
+  }
+
+  await scenario(suite, 'a late viewer has a picture within a second', {}, async ({ open }) => {
+    const publisher = await open(shared);
+    await publish(publisher, server, 'late');
+    await pause(5000);
+    const viewer = await open(shared);
+    await watch(viewer, server, 'late');
+    const { firstFrameMs } = await until('a first frame', async () => {
+      const now = await probe(viewer);
+      return now.firstFrameMs === null ? null : now;
+    });
+    assert.ok(firstFrameMs <= 1000, `first frame ${firstFrameMs} ms after the POST`);
+    await assertFlows(viewer);
+  });
+
+  await scenario(suite, 'a viewer that comes before the publisher sees it without a new session', {}, async ({ open }) => {
+    const viewer = await open(shared);
+    await watch(viewer, server, 'early');
+    await until('the viewer to be connected', async () => (await probe(viewer)).state === 'connected');
+    await pause(1000);
+    const publisher = await open(shared);
+    await publish(publisher, server, 'early');
+    const last = await assertFlows(viewer);
+    assert.equal(last.connectionCount, 1);
+  });
+
+  const RELOADS = [
+    { title: 'reloads with DELETE', forget: false, codec: '' },
+    // Nobody says goodbye: the new publisher may take over once the old one is silent.
+    { title: 'reloads without DELETE', forget: true, codec: '' },
+    { title: 'reloads with another codec order', forget: false, codec: 'VP9', before: 'VP8' },
+  ];
+  for (const { title, forget, codec, before = '' } of RELOADS) {
+    await scenario(suite, `a viewer stays when the publisher ${title}`, {}, async ({ open }) => {
+      const name = `reload-${title.replaceAll(' ', '-')}`;
+      const publisher = await open(shared);
+      await publish(publisher, server, name, { codec: before });
+      const viewer = await open(shared);
+      await watch(viewer, server, name);
+      await assertFlows(viewer, { ms: 1500 });
+      const session = (await probe(viewer)).sessionUrl;
+      if (forget) await publisher.evaluate(() => globalThis.forgetSession());
+      await publisher.reload();
+      await publisher.waitForFunction(() => globalThis.peerReady === true);
+      await publish(publisher, server, name, { codec });
+      await moreFrames(viewer, 10);
+      const last = await assertFlows(viewer, { ms: 2000, video: codec || null });
+      assert.equal(last.connectionCount, 1, 'the viewer had to connect again');
+      assert.equal(last.sessionUrl, session);
+    });
+  }
+
+  await scenario(suite, 'an ICE restart keeps picture and session', {}, async ({ open }) => {
+    const publisher = await open(shared);
+    await publish(publisher, server, 'restart');
+    const viewer = await open(shared);
+    await watch(viewer, server, 'restart');
+    await assertFlows(viewer, { ms: 1500 });
+    for (const page of [viewer, publisher]) {
+      const before = await probe(page);
+      await page.evaluate(() => globalThis.restartSession());
+      const after = await until('the restart to be done', async () => {
+        const now = await probe(page);
+        return now.ufrag !== before.ufrag && now.state === 'connected' ? now : null;
+      });
+      assert.equal(after.sessionUrl, before.sessionUrl);
+      const last = await assertFlows(viewer, { ms: 2500, freezeMsMax: 1000 });
+      assert.equal(last.connectionCount, 1);
+    }
+    assert.equal((await probe(publisher)).connectionCount, 1);
+  });
+
+  await scenario(suite, 'DELETE ends a session within a second', {}, async ({ open }) => {
+    const publisher = await open(shared);
+    await publish(publisher, server, 'end');
+    const viewer = await open(shared);
+    await watch(viewer, server, 'end');
+    await assertFlows(viewer, { ms: 1000 });
+    const { sessionUrl } = await probe(viewer);
+    await viewer.evaluate(() => globalThis.stopSession());
+    await until('the viewer to be gone', async () => {
+      const stream = await streamInfo(server, 'end');
+      return stream && stream.subscribe.sessions.filter(({ state }) => state !== 'closed').length === 0;
+    }, 1000, 50);
+    assert.equal((await fetch(sessionUrl, { method: 'DELETE' })).status, 404);
+    assert.equal((await streamInfo(server, 'end')).publish.sessions.length, 1, 'the publisher stays');
+    await publisher.evaluate(() => globalThis.stopSession());
+    await until('the publisher to be gone', async () => {
+      const stream = await streamInfo(server, 'end');
+      return !stream || stream.publish.sessions.filter(({ state }) => state !== 'closed').length === 0;
+    }, 1000, 50);
+  });
+
+  await scenario(suite, 'closing the page ends its session', {}, async ({ open }) => {
+    const publisher = await open(shared);
+    await publish(publisher, server, 'closed-page');
+    await publisher.goto('about:blank');
+    await until('the publisher to be gone', async () => {
+      const stream = await streamInfo(server, 'closed-page');
+      return !stream || stream.publish.sessions.filter(({ state }) => state !== 'closed').length === 0;
+    }, 2000, 50);
+  });
+
+  await scenario(suite, 'a publisher whose session is deleted by the server is told and stops', {}, async ({ open }) => {
+    const publisher = await open(shared);
+    await publish(publisher, server, 'kicked');
+    const { sessionUrl } = await probe(publisher);
+    assert.equal((await fetch(sessionUrl, { method: 'DELETE' })).status, 204);
+    await until('the end to be seen', async () => (await probe(publisher)).state === 'ended', 3000);
+  });
+});

@@ -1,0 +1,127 @@
+// A page that publishes or watches on command and reports what it sees. Driven from the tests.
+
+import { Publisher, Viewer } from '../web/whip-whep.js';
+
+const video = document.getElementById('video');
+const canvas = new OffscreenCanvas(64, 48);
+const paper = canvas.getContext('2d', { willReadFrequently: true });
+
+let session = null;
+const states = [];
+// Peer connections made so far: a viewer that is never disturbed has made exactly one.
+let connectionCount = 0;
+let postedAt = 0;
+let firstFrameMs = null;
+
+const realFetch = globalThis.fetch;
+globalThis.fetch = (url, init = {}) => {
+  if (init.method === 'POST') postedAt = performance.now();
+  return realFetch(url, init);
+};
+
+function follow(next) {
+  session = next;
+  session.addEventListener('state', ({ detail }) => {
+    states.push(detail.state);
+    console.log(`${Math.round(performance.now())} ms: ${detail.state} ${detail.reason}`);
+  });
+  session.addEventListener('retry', ({ detail }) => console.log(`retry: ${JSON.stringify(detail)}`));
+  session.addEventListener('connection', () => {
+    connectionCount += 1;
+  });
+}
+
+globalThis.publish = async (url, { codec = '', bitrateMax = 800_000, width = 320, height = 240, kinds = ['audio', 'video'], token = '' } = {}) => {
+  const stream = await navigator.mediaDevices.getUserMedia({
+    audio: kinds.includes('audio') && { echoCancellation: false, noiseSuppression: false, autoGainControl: false },
+    video: kinds.includes('video') && { width, height, frameRate: 20 },
+  });
+  video.muted = true;
+  video.srcObject = stream;
+  follow(new Publisher(url, stream, { codec, bitrateMax, token }));
+  await session.start();
+  await connected();
+};
+
+globalThis.watch = async (url, { token = '' } = {}) => {
+  follow(new Viewer(url, { token }));
+  session.addEventListener('media', ({ detail }) => {
+    if (video.srcObject !== detail.stream) video.srcObject = detail.stream;
+    video.play().catch((error) => console.log(`play: ${error.message}`));
+  });
+  firstFrameMs = null;
+  watchFirstFrame();
+  await session.start();
+};
+
+globalThis.stopSession = () => session.stop();
+globalThis.restartSession = () => session.restart();
+// A page that crashes says no goodbye: the session is forgotten without a DELETE.
+globalThis.forgetSession = () => {
+  globalThis.fetch = (url, init = {}) =>
+    init.method === 'DELETE' ? Promise.resolve(new Response(null, { status: 204 })) : realFetch(url, init);
+};
+
+async function connected() {
+  if (session.state === 'connected') return;
+  await new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(`still ${session.state} after 10 s`)), 10_000);
+    session.addEventListener('state', ({ detail }) => {
+      if (detail.state !== 'connected') return;
+      clearTimeout(timer);
+      resolve();
+    });
+  });
+}
+
+async function watchFirstFrame() {
+  while (firstFrameMs === null) {
+    const { framesDecoded } = await globalThis.probe();
+    if (framesDecoded > 0) firstFrameMs = Math.round(performance.now() - postedAt);
+    else await new Promise((resolve) => setTimeout(resolve, 15));
+  }
+}
+
+globalThis.probe = async () => {
+  const report = session?.pc ? await session.pc.getStats() : new Map();
+  const entries = [...report.values()];
+  const flow = (kind) =>
+    entries.find((entry) => entry.kind === kind && ['inbound-rtp', 'outbound-rtp'].includes(entry.type)) ?? {};
+  const [picture, sound] = [flow('video'), flow('audio')];
+  const pair = entries.find((entry) => entry.type === 'candidate-pair' && entry.nominated && entry.state === 'succeeded');
+  return {
+    state: session?.state ?? 'idle',
+    states: [...states],
+    connectionCount,
+    sessionUrl: session?.sessionUrl ?? null,
+    framesDecoded: picture.framesDecoded ?? 0,
+    framesEncoded: picture.framesEncoded ?? 0,
+    keyFramesDecoded: picture.keyFramesDecoded ?? 0,
+    pliCount: picture.pliCount ?? 0,
+    width: picture.frameWidth ?? 0,
+    freezeCount: picture.freezeCount ?? 0,
+    freezeMs: (picture.totalFreezesDuration ?? 0) * 1000,
+    videoCodec: report.get?.(picture.codecId)?.mimeType ?? '',
+    videoPackets: picture.packetsReceived ?? picture.packetsSent ?? 0,
+    audioCodec: report.get?.(sound.codecId)?.mimeType ?? '',
+    audioPackets: sound.packetsReceived ?? sound.packetsSent ?? 0,
+    audioSamples: sound.totalSamplesReceived ?? 0,
+    audioEnergy: sound.totalAudioEnergy ?? 0,
+    rttMs: (pair?.currentRoundTripTime ?? 0) * 1000,
+    ufrag: /a=ice-ufrag:(\S+)/.exec(session?.pc?.localDescription?.sdp ?? '')?.[1] ?? '',
+    firstFrameMs,
+    hash: hash(),
+  };
+};
+
+// FNV-1a over a small copy of the picture: equal pictures, equal numbers.
+function hash() {
+  if (video.videoWidth === 0) return 0;
+  paper.drawImage(video, 0, 0, canvas.width, canvas.height);
+  const { data } = paper.getImageData(0, 0, canvas.width, canvas.height);
+  let value = 0x811c9dc5;
+  for (let at = 0; at < data.length; at += 1) value = Math.imul(value ^ data[at], 0x01000193);
+  return value >>> 0;
+}
+
+globalThis.peerReady = true;
