@@ -25,6 +25,10 @@ pub struct Capabilities {
     pub data_channels: bool,
     /// Whether we are an ICE-lite agent (RFC 8445 §2.5).
     pub ice_lite: bool,
+    /// Characters of a mid we can keep; a section with a longer one is not supported.
+    pub mid_size_max: usize,
+    /// Characters of a rid we can keep; with a longer one simulcast is not agreed.
+    pub rid_size_max: usize,
 }
 
 impl Default for Capabilities {
@@ -47,6 +51,9 @@ impl Default for Capabilities {
             simulcast: true,
             data_channels: true,
             ice_lite: true,
+            // RFC 8285 §4.2: as much as a one-byte header extension element can carry.
+            mid_size_max: 16,
+            rid_size_max: 8,
         }
     }
 }

@@ -1,28 +1,159 @@
-//! Counter-offers and the answers to them.
+//! Offers of our own, and the answers to them.
 
-use crate::capabilities::Capabilities;
-use crate::error::{Malformed, Refusal};
+use std::collections::BTreeSet;
+
+use crate::answer::Lines;
+use crate::capabilities::{Capabilities, Role};
+use crate::error::{Malformed, Refusal, Unsupported};
+use crate::extension::Extension;
+use crate::judge::{Origin, judge_from};
 use crate::limits::Limits;
 use crate::local::Local;
-use crate::plan::{Plan, TrackPlan};
+use crate::offer::Offer;
+use crate::plan::{Direction, Plan, TrackPlan};
+use crate::section::{OfferedDirection, Section};
 
-/// Renders an offer of our own, `sendonly` in each section.
+/// Renders an offer of our own: the counter-offer to a viewer whose offer could not carry the
+/// stream.
+///
+/// Shape: one `sendonly` section per track, in one BUNDLE group; lines end in CR LF. `tracks` may
+/// be those of a publisher's plan: direction and simulcast are not taken from them, payload types,
+/// extension ids and parameters are. Their mids must differ.
+///
+/// Source: draft-ietf-wish-whep §4.3.2 (406), RFC 9429 §5.2.1 (initial offers).
 #[must_use]
 pub fn render_counter_offer(tracks: &[TrackPlan], local: &Local) -> String {
-    let _ = (tracks, local);
-    String::new()
+    let mut out = Lines::session(local);
+    let mids: Vec<&str> = tracks.iter().map(|track| track.mid.as_str()).collect();
+    out.line(format_args!("a=group:BUNDLE {}", mids.join(" ")));
+    let allow_mixed = tracks.iter().any(|track| track.extmap_allow_mixed);
+    if allow_mixed {
+        out.line("a=extmap-allow-mixed");
+    }
+    out.ice_abilities(local);
+    for track in tracks {
+        out.media(&offered(track), local);
+        // RFC 8842 §5.2: the offerer leaves the choice.
+        out.transport(local, "actpass");
+    }
+    out.text
 }
 
 /// Judges the answer to an offer rendered from `tracks`.
 ///
+/// Shape: the plan has what the answer kept, in the answer's order of preference; sections the
+/// answer turned down or made inactive are rejected ones.
+///
 /// # Errors
-/// [`Refusal`]: malformed, or not an answer to that offer.
+/// [`Refusal::Malformed`] when it is no SDP or not the answer to that offer,
+/// [`Refusal::Unsupported`] when it cannot carry media.
+///
+/// Source: draft-ietf-wish-whep §4.3.2 and §4.3.5, RFC 3264 §7, RFC 9429 §5.10.
 pub fn judge_answer(
     tracks: &[TrackPlan],
     text: &str,
     limits: &Limits,
     capabilities: &Capabilities,
 ) -> Result<Plan, Refusal> {
-    let _ = (tracks, text, limits, capabilities);
-    Err(Malformed::session("not there yet").into())
+    let mut answer = Offer::parse(text, limits)?;
+    if answer.sections.len() != tracks.len() {
+        // RFC 3264 §6: as many m-lines as in the offer.
+        return Err(Malformed::session("it has not as many m-lines as the offer").into());
+    }
+    let mut inactive = BTreeSet::new();
+    for (section, track) in answer.sections.iter_mut().zip(tracks) {
+        check_section(section, track)?;
+        if section.port != 0 && section.level.direction == Some(OfferedDirection::Inactive) {
+            section.port = 0;
+            inactive.extend(section.mid.clone());
+        }
+        keep_what_was_offered(section, &offered(track))?;
+    }
+    if let Some(bundle) = &mut answer.bundle {
+        bundle.retain(|mid| !inactive.contains(mid));
+    }
+    let plan = judge_from(&answer, Role::Subscribe, capabilities, Origin::Answer)?;
+    check_meanings(&plan, tracks)?;
+    Ok(plan)
+}
+
+/// RFC 3264 §6.1: a payload type of ours means in the answer what it means in the offer.
+fn check_meanings(plan: &Plan, tracks: &[TrackPlan]) -> Result<(), Malformed> {
+    for answered in plan.tracks() {
+        let offered = tracks.iter().find(|track| track.mid == answered.mid);
+        for codec in &answered.codecs {
+            let ours = offered.and_then(|track| track.codec(codec.pt));
+            if ours.is_none_or(|ours| ours.codec != codec.codec) {
+                return Err(Malformed::session(format!(
+                    "payload type {} stands for another codec than in the offer",
+                    codec.pt
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A track as it stands in our offer.
+fn offered(track: &TrackPlan) -> TrackPlan {
+    let mut offered = track.clone();
+    offered.mid_offered = true;
+    offered.direction = Direction::SendOnly;
+    offered.rtcp_rsize = true;
+    // We send one stream at a time, whatever the publisher sends us.
+    offered
+        .extensions
+        .retain(|agreed| !matches!(agreed.extension, Extension::Rid | Extension::RepairedRid));
+    for agreed in &mut offered.extensions {
+        agreed.directed = false;
+    }
+    offered
+}
+
+/// RFC 3264 §6, RFC 9429 §5.10: the same kinds and mids in the same order; what we only send the
+/// answer only receives.
+fn check_section(section: &Section, track: &TrackPlan) -> Result<(), Refusal> {
+    if section.kind() != Some(track.kind) {
+        return Err(Malformed::new(section.place(), "the offer has another kind here").into());
+    }
+    let is_same = section.mid.as_deref() == Some(track.mid.as_str());
+    // A rejected section needs no mid (RFC 9429 §5.3.1).
+    let needs_none = section.mid.is_none() && section.port == 0;
+    if !is_same && !needs_none {
+        return Err(Malformed::new(section.place(), "the offer has another mid here").into());
+    }
+    match section.level.direction {
+        None | Some(OfferedDirection::RecvOnly | OfferedDirection::Inactive) => Ok(()),
+        Some(_) if section.port == 0 => Ok(()),
+        Some(_) => Err(Unsupported::new(
+            section.place(),
+            "the answer to a sendonly m-section is recvonly or inactive",
+        )
+        .into()),
+    }
+}
+
+/// RFC 3264 §6.1, RFC 8285 §5: an answer can only take away.
+fn keep_what_was_offered(section: &mut Section, track: &TrackPlan) -> Result<(), Refusal> {
+    let is_known = |pt: u8| {
+        track
+            .codecs
+            .iter()
+            .any(|codec| codec.pt == pt || codec.rtx_pt == Some(pt))
+    };
+    if section.port != 0 && !section.payloads.iter().any(|payload| is_known(payload.pt)) {
+        return Err(Malformed::new(
+            section.place(),
+            "none of its payload types stands in the offer",
+        )
+        .into());
+    }
+    section.payloads.retain(|payload| is_known(payload.pt));
+    section.extensions.retain(|answered| {
+        track
+            .extensions
+            .iter()
+            .any(|agreed| agreed.id == answered.id && agreed.extension == answered.extension)
+    });
+    Ok(())
 }

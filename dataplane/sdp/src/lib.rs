@@ -30,8 +30,11 @@ mod judge;
 mod limits;
 mod local;
 mod matching;
+mod negotiate;
 mod offer;
 mod plan;
+mod section;
+mod text;
 
 pub use answer::render_answer;
 pub use candidate::{Candidate, CandidateKind, CandidateTransport, HostCandidate, HostTransport};
@@ -50,6 +53,6 @@ pub use matching::{Match, codec_match, map_payload_types};
 pub use offer::Offer;
 pub use plan::{
     ApplicationPlan, CodecPlan, Direction, DtlsRole, ExtensionPlan, Feedback, Fingerprint,
-    HashFunction, IceOptions, Plan, RejectedSection, RemoteIce, SectionPlan, SimulcastLayer,
-    SsrcPlan, TrackPlan,
+    HashFunction, IceOptions, Plan, RejectedSection, RemoteIce, RidPlan, SectionPlan,
+    SimulcastLayer, SsrcPlan, TrackPlan,
 };

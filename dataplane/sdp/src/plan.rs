@@ -20,8 +20,9 @@ pub struct Plan {
     pub fingerprints: Vec<Fingerprint>,
     /// Our own part in the DTLS handshake.
     pub dtls_role: DtlsRole,
-    /// True when the peer offered `a=group:BUNDLE`.
-    pub bundled: bool,
+    /// The accepted mids in the order of the offer's BUNDLE group; empty where there was none,
+    /// which only an offer with a single m-line may do.
+    pub bundle: Vec<String>,
     /// True when `a=extmap-allow-mixed` stood at session level.
     pub extmap_allow_mixed: bool,
     /// One entry per m-line, in their order.
@@ -46,9 +47,13 @@ impl Plan {
         })
     }
 
-    /// The mid whose section stands for the bundle: the first accepted one (RFC 9143 §7.3.1).
+    /// The mid whose section stands for the bundle: the first accepted one of the group (RFC 9143
+    /// §7.3.1), or the only section where there is no group.
     #[must_use]
     pub fn tagged_mid(&self) -> Option<&str> {
+        if let Some(mid) = self.bundle.first() {
+            return Some(mid);
+        }
         self.sections.iter().find_map(|section| match section {
             SectionPlan::Media(track) => Some(track.mid.as_str()),
             SectionPlan::Application(application) => Some(application.mid.as_str()),
@@ -186,7 +191,7 @@ pub struct TrackPlan {
     /// The SSRCs of `a=ssrc-group:SIM`, lowest layer first as offered.
     pub sim_ssrcs: Vec<u32>,
     /// The rids the peer sends, in the offer's order; empty where simulcast is not agreed.
-    pub rids: Vec<String>,
+    pub rids: Vec<RidPlan>,
     /// The simulcast streams, in the offer's order; empty where simulcast is not agreed.
     pub simulcast: Vec<SimulcastLayer>,
     /// Stream and track id of the first `a=msid`; an absent track id is empty.
@@ -257,6 +262,8 @@ pub struct ExtensionPlan {
     pub id: u8,
     /// What it carries.
     pub extension: Extension,
+    /// True when the offer named a direction, so that the answer names ours (RFC 8285 §6).
+    pub directed: bool,
 }
 
 /// One SSRC the peer announced.
@@ -268,6 +275,16 @@ pub struct SsrcPlan {
     pub rtx: Option<u32>,
     /// The CNAME, where it was said.
     pub cname: Option<String>,
+}
+
+/// One agreed rid (RFC 8851).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RidPlan {
+    /// The id that packets carry.
+    pub id: String,
+    /// Restrictions such as `pt=96;max-width=1280`, empty if there are none; payload types that
+    /// were not agreed are left out.
+    pub restrictions: String,
 }
 
 /// One stream of `a=simulcast` (RFC 8853 §5.1): alternatives for the same layer.
@@ -286,6 +303,8 @@ pub struct ApplicationPlan {
     pub mid_offered: bool,
     /// The profile of the m-line, such as `UDP/DTLS/SCTP`.
     pub proto: String,
+    /// The format of the m-line: `webrtc-datachannel`, or a port in the older form.
+    pub format: String,
     /// The peer's SCTP port.
     pub sctp_port: u16,
     /// The largest message the peer takes, in bytes; 0 means any (RFC 8841 §6.1).
