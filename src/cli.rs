@@ -255,6 +255,50 @@ mod tests {
     }
 
     #[test]
+    fn serve_gets_the_configuration_in_force_and_decides_the_exit_code() {
+        let name = format!("whitewater-cli-{}.toml", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let run_with = |file: &str| {
+            std::fs::write(&path, file).unwrap();
+            let config = path.to_str().unwrap();
+            let arguments = ["whitewater", "--config", config, "--log", "warn"];
+            let mut served = None;
+            let code = run(Cli::try_parse_from(arguments).unwrap(), |effective| {
+                served = Some(effective.config);
+                ExitCode::from(7)
+            });
+            std::fs::remove_file(&path).unwrap();
+            (format!("{code:?}"), served)
+        };
+
+        let (code, served) = run_with("[media]\nshards = 3\n");
+        assert_eq!(code, format!("{:?}", ExitCode::from(7)));
+        let config = served.unwrap();
+        assert_eq!(
+            (config.media.shards, config.log.level.as_str()),
+            (3, "warn")
+        );
+
+        let (code, served) = run_with("[media]\nshards = -3\n");
+        assert_eq!(code, format!("{:?}", ExitCode::from(EXIT_REFUSED)));
+        assert_eq!(served, None);
+    }
+
+    #[test]
+    fn check_lists_notes_and_advice() {
+        let mut effective = config::load(&Sources::default()).unwrap();
+        assert_eq!(checked(&effective, &[]), "The configuration can be used.\n");
+        effective.notes.push("an old name".to_owned());
+        effective.config.http.listen = "0.0.0.0:1".parse().unwrap();
+        let advice = advice::advise(&Readings::default(), &effective.config, 1);
+        let text = checked(&effective, &advice);
+        assert!(
+            text.contains("note: an old name\nadvice: http.listen = \"0.0.0.0:1\""),
+            "{text}"
+        );
+    }
+
+    #[test]
     fn reference_is_hidden_and_unknown_words_are_refused() {
         assert!(Cli::try_parse_from(["whitewater", "config", "reference"]).is_ok());
         let mut command = Cli::command();

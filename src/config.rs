@@ -8,22 +8,26 @@
 //! It is not the place where a value takes effect: the node turns a [`Config`] into the
 //! configurations of its crates.
 
+mod address;
 mod compat;
+mod ice_server;
 mod keys;
 mod load;
 mod node;
 mod print;
 mod problem;
+mod secret;
 mod value;
+mod word;
 
+pub use address::{Network, Origin};
+pub use ice_server::IceServer;
 pub use keys::{Auth, Config, Http, Ice, Key, Limits, Log, Media, Play, Publish, Sdp, Strategy};
 pub use load::{Effective, Flag, Source, Sources, load};
 pub use print::{effective, reference};
 pub use problem::{ConfigError, Place, Problem};
-pub use value::{
-    AudioCodec, Backend, IceServer, LogLevel, Network, Origin, PlayAbsent, Secret, Takeover, Token,
-    VideoCodec,
-};
+pub use secret::{Secret, Token};
+pub use word::{AudioCodec, Backend, LogLevel, PlayAbsent, Takeover, VideoCodec};
 
 #[cfg(test)]
 mod tests;

@@ -6,11 +6,12 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
+use super::address::{Network, Origin};
+use super::ice_server::IceServer;
 use super::node::{Node, Shape};
-use super::value::{
-    AudioCodec, Backend, IceServer, LogLevel, Network, Origin, PlayAbsent, Refused, Secret,
-    Takeover, Token, Value, VideoCodec,
-};
+use super::secret::{Secret, Token};
+use super::value::{Refused, Value};
+use super::word::{AudioCodec, Backend, LogLevel, PlayAbsent, Takeover, VideoCodec};
 
 /// What is known of a key.
 pub struct Key {

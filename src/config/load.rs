@@ -14,8 +14,8 @@ use super::keys::{Config, ENVIRONMENT_PREFIX, KEYS, Key, SECTIONS};
 use super::node::{Entry, Kind, Node, shorten};
 use super::problem::{ConfigError, Place, Problem, nearest};
 
-/// Where settings come from.
-#[derive(Clone, Debug, Default)]
+/// Where settings come from. Not `Debug`: the environment may hold secrets.
+#[derive(Clone, Default)]
 pub struct Sources {
     /// The file that was asked for; it must exist. `None`: `default_file`, if it exists.
     pub file: Option<PathBuf>,

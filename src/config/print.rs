@@ -117,8 +117,10 @@ used, `whitewater config print` shows the one in force and which place set each 
 const OLD_NAMES: &str = "
 ## Keys of Live777
 
-A configuration file of Live777 can be used once the keys without a counterpart are removed. These
-keys have another name here; the old one is accepted with a hint, but not together with the new one.
+A configuration file of Live777 can be used once the keys without a counterpart are removed. Most
+keys have the same name and meaning; one default differs: without `http.listen` only this machine
+can connect. The keys below have another name here; the old one is accepted with a hint, but not
+together with the new one. The variables `PORT` and `LOG_LEVEL` are not read.
 
 | Old name | Name here | Value |
 |---|---|---|

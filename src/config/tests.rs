@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::keys::{KEYS, SECTIONS};
 use super::node::Shape;
-use super::value::MASK;
+use super::secret::MASK;
 use super::*;
 
 /// A file that goes away with the test.
