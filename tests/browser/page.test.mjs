@@ -136,6 +136,7 @@ test('the embedded page', { timeout: 240_000 }, async (suite) => {
       await phone.screenshot({ path: `${SHOTS}page-phone.png` });
     }
     await phone.tap('#tab-publish');
+    for (const tool of ['obs', 'ffmpeg', 'gstreamer']) await phone.tap(`#tool-${tool} summary`);
     assert.equal(await phone.evaluate(() => document.documentElement.scrollWidth > innerWidth), false);
   });
 
