@@ -1,1 +1,28 @@
 //! The HTTP control plane: WHIP, WHEP, sessions, API dialects and the web page.
+//!
+//! It may be slow and may fail, but never touches a packet: it speaks to the data plane only
+//! through a [`whitewater_link::ControlPort`]. [`Server::bind`] takes that port, and
+//! [`Server::run`] serves until its shutdown future is ready.
+//!
+//! A request's way: a dialect parses it, the registry of `whitewater-model` decides, a command
+//! goes to the data plane, its event comes back, and the dialect renders what came of it.
+
+#![forbid(unsafe_code)]
+
+mod assets;
+mod config;
+mod context;
+mod dialect;
+mod health;
+mod http;
+mod metrics;
+mod negotiate;
+mod plane;
+mod random;
+mod session;
+mod whep;
+mod whip;
+
+pub use config::{About, Config, HttpLimits, IceServer};
+pub use http::Server;
+pub use whitewater_model::{AbsentStream, Policy, Takeover};

@@ -1,0 +1,83 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use hyper::header::HeaderValue;
+use tokio::sync::{Semaphore, watch};
+use whitewater_model::{Now, Registry};
+
+use crate::Config;
+use crate::dialect::live777::Feed;
+use crate::metrics::HttpCounters;
+use crate::plane::Line;
+use crate::session::Gates;
+
+/// What every request can reach.
+pub(crate) struct Context {
+    pub(crate) config: Config,
+    registry: Mutex<Registry>,
+    pub(crate) line: Line,
+    pub(crate) gates: Gates,
+    pub(crate) feed: Feed,
+    /// One `Link` header value per ICE server URL.
+    pub(crate) ice_links: Vec<HeaderValue>,
+    pub(crate) counters: HttpCounters,
+    pub(crate) sse_clients: Arc<Semaphore>,
+    /// True once the server goes away.
+    pub(crate) ending: watch::Sender<bool>,
+    /// False once the data plane's side of the line is gone.
+    pub(crate) plane_alive: AtomicBool,
+}
+
+impl Context {
+    pub(crate) fn new(config: Config, line: Line, ice_links: Vec<HeaderValue>) -> Self {
+        Context {
+            registry: Mutex::new(Registry::new(config.policy.clone())),
+            line,
+            gates: Gates::default(),
+            feed: Feed::default(),
+            ice_links,
+            counters: HttpCounters::default(),
+            sse_clients: Arc::new(Semaphore::new(config.limits.sse_clients_max)),
+            ending: watch::Sender::new(false),
+            plane_alive: AtomicBool::new(true),
+            config,
+        }
+    }
+
+    /// For looking; nothing in the outbox is expected to change. Never held across an await.
+    pub(crate) fn registry(&self) -> MutexGuard<'_, Registry> {
+        // A verb that panicked half-way costs at most the stream it was about.
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Carries out a verb and sees to it that what it put in the outbox is sent.
+    pub(crate) fn act<T>(&self, verb: impl FnOnce(&mut Registry, Now) -> T) -> T {
+        let mut registry = self.registry();
+        // Read under the lock, so that the registry's time does not go backwards.
+        let outcome = verb(&mut registry, now());
+        let news = !registry.outbox().is_empty();
+        drop(registry);
+        if news {
+            self.line.wake();
+        }
+        outcome
+    }
+
+    pub(crate) fn plane_is_alive(&self) -> bool {
+        self.plane_alive.load(Ordering::Relaxed)
+    }
+}
+
+/// Both clocks.
+pub(crate) fn now() -> Now {
+    let unix_ms = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| {
+            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        });
+    Now {
+        mono: Instant::now(),
+        unix_ms,
+    }
+}

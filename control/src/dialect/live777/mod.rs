@@ -1,0 +1,170 @@
+//! Live777's HTTP API: streams, their event feed, layers, strategy, information, cascade.
+
+mod feed;
+mod render;
+
+use hyper::{Method, StatusCode};
+use serde::Deserialize;
+use whitewater_link::{MediaKind, SessionId};
+use whitewater_model::{Side, StreamName};
+
+pub(crate) use feed::Feed;
+
+use crate::context::{Context, now};
+use crate::http::body::read_json;
+use crate::http::path;
+use crate::http::problem::Problem;
+use crate::http::request::Request;
+use crate::http::response::{Response, empty, json};
+use crate::session;
+
+/// `GET /api/streams/`, all or those named by `?streams=`, sorted by id.
+pub(crate) fn list(context: &Context, request: &Request) -> Result<Response, Problem> {
+    let wanted = path::query_values(&request.query, "streams")?;
+    let snapshot = context.feed.current(context);
+    Ok(json(snapshot.list(&wanted)))
+}
+
+/// `/api/streams/{stream}`.
+pub(crate) fn stream(
+    context: &Context,
+    name: &StreamName,
+    request: &Request,
+) -> Result<Response, Problem> {
+    match request.method {
+        Method::POST => {
+            context.act(|registry, now| registry.create_stream(name, now))?;
+            tracing::info!(stream = ?name, "stream created");
+            Ok(empty(StatusCode::NO_CONTENT))
+        }
+        Method::DELETE => {
+            context.act(|registry, now| registry.destroy_stream(name, now))?;
+            tracing::info!(stream = ?name, "stream destroyed");
+            Ok(empty(StatusCode::NO_CONTENT))
+        }
+        _ => {
+            let view = context.registry().stream(name, now());
+            let view = view.ok_or(whitewater_model::Error::NoSuchStream)?;
+            Ok(json(render::stream(&view)))
+        }
+    }
+}
+
+/// `GET /api/sse/streams`.
+pub(crate) fn events(context: &Context, request: &Request) -> Result<Response, Problem> {
+    let wanted = path::query_values(&request.query, "streams")?;
+    feed::events(context, wanted)
+}
+
+/// `GET /api/strategy/`.
+pub(crate) fn strategy(context: &Context) -> Response {
+    json(render::strategy(&context.config.policy))
+}
+
+/// `GET /api/info`.
+pub(crate) fn info(context: &Context) -> Response {
+    json(render::info(&context.config.about))
+}
+
+/// What a viewer wants of a simulcast stream. Both Live777's word for it and those of the WHEP
+/// layer extension; unknown members are left.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Layer {
+    encoding_id: Option<String>,
+    rid: Option<String>,
+    spatial_layer_id: Option<u32>,
+    temporal_layer_id: Option<u32>,
+}
+
+impl Layer {
+    /// Nothing in particular: the server chooses.
+    fn is_automatic(&self) -> bool {
+        self.encoding_id.is_none()
+            && self.rid.is_none()
+            && self.spatial_layer_id.is_none()
+            && self.temporal_layer_id.is_none()
+    }
+}
+
+/// `/session/{stream}/{session}/layer`. Without simulcast there is one nameless layer: it can be
+/// switched off (DELETE) and on again (POST without a name), but not listed or chosen.
+pub(crate) async fn layer(
+    context: &Context,
+    stream: &StreamName,
+    id: SessionId,
+    request: &mut Request,
+) -> Result<Response, Problem> {
+    let found = session::find(context, stream, id, request)?;
+    if found.side == Side::Publish {
+        return Err(Problem::new(
+            StatusCode::CONFLICT,
+            "this session publishes; layers are a viewer's choice",
+        ));
+    }
+    let muted = match request.method {
+        Method::POST => {
+            let layer: Layer = read_json(context, request).await?;
+            if !layer.is_automatic() {
+                return Err(Problem::unprocessable(
+                    "the stream has no layer of this name",
+                ));
+            }
+            false
+        }
+        Method::DELETE => true,
+        _ => {
+            return Err(Problem::new(
+                StatusCode::CONFLICT,
+                "the stream has no simulcast layers",
+            ));
+        }
+    };
+    context.act(|registry, _| {
+        registry.mute(stream, id, &request.principal, MediaKind::Video, muted)
+    })?;
+    Ok(empty(StatusCode::OK))
+}
+
+/// Both spellings; an empty text counts as absent.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Cascade {
+    #[serde(alias = "src")]
+    source_url: Option<String>,
+    #[serde(alias = "dst")]
+    target_url: Option<String>,
+}
+
+/// `POST /api/cascade/{stream}`.
+pub(crate) async fn cascade(
+    context: &Context,
+    name: &StreamName,
+    request: &mut Request,
+) -> Result<Response, Problem> {
+    let wish: Cascade = read_json(context, request).await?;
+    let given = |url: &Option<String>| url.as_ref().is_some_and(|url| !url.is_empty());
+    let view = context.registry().stream(name, now());
+    match (given(&wish.source_url), given(&wish.target_url)) {
+        (true, true) => {
+            return Err(Problem::bad_request(
+                "sourceUrl and targetUrl exclude each other",
+            ));
+        }
+        (false, false) => return Err(Problem::bad_request("sourceUrl or targetUrl is needed")),
+        (false, true) if view.is_none() => {
+            return Err(whitewater_model::Error::NoSuchStream.into());
+        }
+        (true, false) if view.is_some_and(|view| !view.publish.sessions.is_empty()) => {
+            return Err(Problem::new(
+                StatusCode::CONFLICT,
+                "the stream has a publisher already",
+            ));
+        }
+        _ => {}
+    }
+    Err(Problem::new(
+        StatusCode::NOT_IMPLEMENTED,
+        "this server does not connect to other servers",
+    ))
+}

@@ -1,0 +1,15 @@
+//! What is HTTP and nothing else: the listener, limits, routes, bodies, preconditions, CORS.
+
+pub(crate) mod body;
+pub(crate) mod cors;
+pub(crate) mod links;
+mod listener;
+pub(crate) mod media_type;
+pub(crate) mod path;
+pub(crate) mod precondition;
+pub(crate) mod problem;
+pub(crate) mod request;
+pub(crate) mod response;
+pub(crate) mod router;
+
+pub use listener::Server;

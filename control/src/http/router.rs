@@ -1,0 +1,263 @@
+//! From a path to what it names, and from there to the handler.
+
+use std::sync::OnceLock;
+
+use http_body::Body as _;
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS,
+};
+use hyper::{Method, StatusCode};
+use whitewater_link::SessionId;
+use whitewater_model::StreamName;
+
+use super::cors::{self, Openness};
+use super::problem::Problem;
+use super::request::Request;
+use super::response::{Response, empty};
+use super::{media_type, path};
+use crate::context::Context;
+use crate::dialect::live777;
+use crate::{assets, health, metrics, session, whep, whip};
+
+/// What a path names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Route {
+    Whip,
+    Whep,
+    Session,
+    Layer,
+    StreamList,
+    Stream,
+    StreamEvents,
+    Strategy,
+    Info,
+    Cascade,
+    Metrics,
+    Healthz,
+    Readyz,
+}
+
+const ROUTES: &[(&str, Route)] = &[
+    ("/whip/{stream}", Route::Whip),
+    ("/whep/{stream}", Route::Whep),
+    ("/session/{stream}/{session}", Route::Session),
+    ("/session/{stream}/{session}/layer", Route::Layer),
+    ("/api/streams", Route::StreamList),
+    ("/api/streams/{stream}", Route::Stream),
+    ("/api/sse/streams", Route::StreamEvents),
+    ("/api/strategy", Route::Strategy),
+    ("/api/info", Route::Info),
+    ("/api/cascade/{stream}", Route::Cascade),
+    ("/metrics", Route::Metrics),
+    ("/healthz", Route::Healthz),
+    ("/readyz", Route::Readyz),
+];
+
+impl Route {
+    /// For `Allow`.
+    fn methods(self) -> &'static str {
+        match self {
+            Route::Whip | Route::Whep => "GET, HEAD, POST, OPTIONS",
+            Route::Session => "GET, HEAD, POST, PATCH, DELETE, OPTIONS",
+            Route::Layer | Route::Stream => "GET, HEAD, POST, DELETE, OPTIONS",
+            Route::Cascade => "POST, OPTIONS",
+            Route::StreamList
+            | Route::StreamEvents
+            | Route::Strategy
+            | Route::Info
+            | Route::Metrics
+            | Route::Healthz
+            | Route::Readyz => "GET, HEAD, OPTIONS",
+        }
+    }
+
+    fn allows(self, method: &Method) -> bool {
+        let mut methods = self.methods().split(", ");
+        methods.any(|allowed| allowed == method.as_str())
+    }
+}
+
+/// Answers one request, whatever it is.
+pub(crate) async fn serve(
+    context: &Context,
+    peer: std::net::SocketAddr,
+    request: hyper::Request<Incoming>,
+) -> Response {
+    let target = request.uri().path().to_owned();
+    let mut request = Request::new(request, peer);
+    let mut response = match dispatch(context, &target, &mut request).await {
+        Ok(response) => response,
+        Err(problem) => {
+            request.skip_body().await;
+            problem.into()
+        }
+    };
+    finish(context, &target, &request, &mut response);
+    response
+}
+
+async fn dispatch(
+    context: &Context,
+    target: &str,
+    request: &mut Request,
+) -> Result<Response, Problem> {
+    let Ok(found) = table().at(target) else {
+        return assets::serve(target, request);
+    };
+    let route = *found.value;
+    if request.method == Method::OPTIONS {
+        return Ok(options(route));
+    }
+    if !route.allows(&request.method) {
+        return Err(Problem::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "this method has no meaning here",
+        )
+        .with(ALLOW, route.methods()));
+    }
+    let stream = |key| path::stream_name(found.params.get(key).unwrap_or_default());
+    match route {
+        Route::Whip => whip::serve(context, &stream("stream")?, request).await,
+        Route::Whep => whep::serve(context, &stream("stream")?, request).await,
+        Route::Session => {
+            let (stream, session) = session_of(&found.params)?;
+            session::serve(context, &stream, session, request).await
+        }
+        Route::Layer => {
+            let (stream, session) = session_of(&found.params)?;
+            live777::layer(context, &stream, session, request).await
+        }
+        Route::StreamList => live777::list(context, request),
+        Route::Stream => live777::stream(context, &stream("stream")?, request),
+        Route::StreamEvents => live777::events(context, request),
+        Route::Strategy => Ok(live777::strategy(context)),
+        Route::Info => Ok(live777::info(context)),
+        Route::Cascade => live777::cascade(context, &stream("stream")?, request).await,
+        Route::Metrics => Ok(metrics::serve(context)),
+        Route::Healthz => Ok(health::alive()),
+        Route::Readyz => health::ready(context),
+    }
+}
+
+fn session_of(params: &matchit::Params<'_, '_>) -> Result<(StreamName, SessionId), Problem> {
+    let stream = path::stream_name(params.get("stream").unwrap_or_default())?;
+    let session = params.get("session").unwrap_or_default().parse();
+    // What cannot be an id of ours names no session.
+    let session = session.map_err(|_| Problem::from(whitewater_model::Error::NoSuchSession))?;
+    Ok((stream, session))
+}
+
+/// RFC 9725 §4.2: 200 with what POST takes; the same answer serves preflights.
+fn options(route: Route) -> Response {
+    let mut response = empty(StatusCode::OK);
+    let headers = response.headers_mut();
+    headers.insert(ALLOW, HeaderValue::from_static(route.methods()));
+    match route {
+        Route::Whip | Route::Whep => {
+            headers.insert(ACCEPT_POST, HeaderValue::from_static(media_type::SDP));
+        }
+        Route::Session => {
+            headers.insert(ACCEPT_PATCH, HeaderValue::from_static(media_type::FRAGMENT));
+        }
+        _ => {}
+    }
+    response
+}
+
+/// What every answer carries.
+fn finish(context: &Context, target: &str, request: &Request, response: &mut Response) {
+    context.counters.count(response.status());
+    let headers = response.headers_mut();
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if !headers.contains_key(CACHE_CONTROL) {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    let openness = if is_media_route(target) {
+        Openness::Anyone
+    } else {
+        Openness::Listed
+    };
+    cors::apply(
+        openness,
+        &context.config.allowed_origins,
+        &request.headers,
+        response.headers_mut(),
+    );
+    let no_content = response.status() == StatusCode::NO_CONTENT
+        || response.status() == StatusCode::NOT_MODIFIED;
+    if let Some(size) = response.body().size_hint().exact()
+        && !no_content
+    {
+        response
+            .headers_mut()
+            .insert(CONTENT_LENGTH, HeaderValue::from(size));
+    }
+    if request.method == Method::HEAD {
+        *response.body_mut() = Empty::new().boxed_unsync();
+    }
+}
+
+/// Errors under these paths are for the same readers as the routes themselves.
+fn is_media_route(target: &str) -> bool {
+    ["/whip/", "/whep/", "/session/"]
+        .iter()
+        .any(|prefix| target.starts_with(prefix))
+}
+
+fn table() -> &'static matchit::Router<Route> {
+    static TABLE: OnceLock<matchit::Router<Route>> = OnceLock::new();
+    TABLE.get_or_init(|| {
+        let mut table = matchit::Router::new();
+        for (path, route) in ROUTES {
+            // The patterns are constants; the tests below match every one of them.
+            for path in [(*path).to_owned(), format!("{path}/")] {
+                if let Err(error) = table.insert(path, *route) {
+                    debug_assert!(false, "{error}");
+                }
+            }
+        }
+        table
+    })
+}
+
+pub(crate) const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
+pub(crate) const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_route_is_found_with_and_without_a_trailing_slash() {
+        for (path, route) in ROUTES {
+            let path = path.replace(['{', '}'], "");
+            assert_eq!(
+                table().at(&path).map(|found| *found.value).ok(),
+                Some(*route)
+            );
+            let path = format!("{path}/");
+            assert_eq!(
+                table().at(&path).map(|found| *found.value).ok(),
+                Some(*route)
+            );
+        }
+    }
+
+    #[test]
+    fn other_paths_are_not() {
+        for path in [
+            "/",
+            "/whip",
+            "/whip/",
+            "/whip/a/b",
+            "/session/a",
+            "/api",
+            "/api/streams/a/b",
+        ] {
+            let found = table().at(path);
+            assert!(found.is_err(), "{path}");
+        }
+    }
+}

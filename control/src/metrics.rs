@@ -1,0 +1,291 @@
+//! Counters as Prometheus text.
+
+use std::fmt::{Display, Write as _};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hyper::StatusCode;
+use whitewater_link::{LoopReport, Traffic};
+use whitewater_model::{Counts, Totals};
+
+use crate::context::Context;
+use crate::http::response::{Response, full};
+
+/// What HTTP counts itself.
+#[derive(Default)]
+pub(crate) struct HttpCounters {
+    /// By the first digit of the status.
+    answers: [AtomicU64; 6],
+    renderings: AtomicU64,
+    connections: AtomicU64,
+}
+
+impl HttpCounters {
+    pub(crate) fn count(&self, status: StatusCode) {
+        let class = usize::from(status.as_u16() / 100);
+        if let Some(counter) = self.answers.get(class) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn count_rendering(&self) {
+        self.renderings.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_connection(&self) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// `GET /metrics`.
+pub(crate) fn serve(context: &Context) -> Response {
+    let (counts, totals) = {
+        let registry = context.registry();
+        (registry.counts(), registry.totals().clone())
+    };
+    let mut page = Page::default();
+    page.sessions(&counts, &totals);
+    page.http(&context.counters, context);
+    page.shards(context);
+    page.live777(&counts, &totals);
+    full(
+        StatusCode::OK,
+        "text/plain; version=0.0.4; charset=utf-8",
+        page.text,
+    )
+}
+
+#[derive(Default)]
+struct Page {
+    text: String,
+}
+
+impl Page {
+    fn head(&mut self, name: &str, kind: &str, help: &str) {
+        // Writing to a String does not fail.
+        let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn value(&mut self, name: &str, labels: &str, value: impl Display) {
+        let _ = if labels.is_empty() {
+            writeln!(self.text, "{name} {value}")
+        } else {
+            writeln!(self.text, "{name}{{{labels}}} {value}")
+        };
+    }
+
+    fn one(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
+        self.head(name, kind, help);
+        self.value(name, "", value);
+    }
+
+    fn sessions(&mut self, counts: &Counts, totals: &Totals) {
+        self.one(
+            "whitewater_streams",
+            "gauge",
+            "Streams now.",
+            counts.streams,
+        );
+        let name = "whitewater_sessions";
+        self.head(name, "gauge", "Sessions now.");
+        self.value(name, "side=\"publish\"", counts.publishers);
+        self.value(name, "side=\"subscribe\"", counts.viewers);
+        let name = "whitewater_sessions_pending";
+        self.one(name, "gauge", "Sessions being negotiated.", counts.pending);
+        let name = "whitewater_sessions_closing";
+        self.one(name, "gauge", "Sessions being closed.", counts.closing);
+        let name = "whitewater_sessions_opened_total";
+        self.head(name, "counter", "Sessions answered.");
+        let [publishers, viewers] = totals.opened;
+        self.value(name, "side=\"publish\"", publishers);
+        self.value(name, "side=\"subscribe\"", viewers);
+        let name = "whitewater_sessions_ended_total";
+        self.head(name, "counter", "Sessions ended.");
+        for (reason, count) in &totals.ended {
+            self.value(name, &format!("reason=\"{reason}\""), count);
+        }
+        let name = "whitewater_publish_takeovers_total";
+        self.one(
+            name,
+            "counter",
+            "Publishers that replaced another.",
+            totals.takeovers,
+        );
+        self.directions("whitewater_rtp_bytes_total", "RTP bytes.", totals, |t| {
+            t.bytes
+        });
+        self.directions(
+            "whitewater_rtp_packets_total",
+            "RTP packets.",
+            totals,
+            |t| t.packets,
+        );
+    }
+
+    fn directions(
+        &mut self,
+        name: &str,
+        help: &str,
+        totals: &Totals,
+        count: impl Fn(&Traffic) -> u64,
+    ) {
+        self.head(name, "counter", help);
+        self.value(name, "direction=\"in\"", count(&totals.rtp_in));
+        self.value(name, "direction=\"out\"", count(&totals.rtp_out));
+    }
+
+    fn http(&mut self, counters: &HttpCounters, context: &Context) {
+        let name = "whitewater_http_responses_total";
+        self.head(name, "counter", "Answers by class of status.");
+        for (class, counter) in counters.answers.iter().enumerate().skip(2) {
+            let labels = format!("status=\"{class}xx\"");
+            self.value(name, &labels, counter.load(Ordering::Relaxed));
+        }
+        let connections = counters.connections.load(Ordering::Relaxed);
+        let name = "whitewater_http_connections_total";
+        self.one(name, "counter", "Connections accepted.", connections);
+        let listening = context
+            .config
+            .limits
+            .sse_clients_max
+            .saturating_sub(context.sse_clients.available_permits());
+        let name = "whitewater_sse_clients";
+        self.one(
+            name,
+            "gauge",
+            "Clients of the stream list's events.",
+            listening,
+        );
+        let renderings = counters.renderings.load(Ordering::Relaxed);
+        let name = "whitewater_stream_list_renderings_total";
+        self.one(
+            name,
+            "counter",
+            "Times the stream list was rendered.",
+            renderings,
+        );
+    }
+
+    fn shards(&mut self, context: &Context) {
+        let shards = context.line.shards();
+        for (name, kind, help, read) in SHARD_METRICS {
+            self.head(name, kind, help);
+            for (index, shard) in shards.iter().enumerate() {
+                if let Some(shard) = shard {
+                    self.value(name, &format!("shard=\"{index}\""), read(&shard.run));
+                }
+            }
+        }
+        let name = "whitewater_shard_drops_total";
+        self.head(name, "counter", "Packets dropped, by reason.");
+        for (index, shard) in shards.iter().enumerate() {
+            for (reason, count) in shard.iter().flat_map(|shard| &shard.drops) {
+                let labels = format!("shard=\"{index}\",reason=\"{reason}\"");
+                self.value(name, &labels, count);
+            }
+        }
+        let name = "whitewater_shard_info";
+        self.head(name, "gauge", "The shard's back end.");
+        for (index, shard) in shards.iter().enumerate() {
+            if let Some(shard) = shard {
+                let (backend, gso) = (shard.run.backend, shard.run.gso);
+                let labels = format!("shard=\"{index}\",backend=\"{backend}\",gso=\"{gso}\"");
+                self.value(name, &labels, 1);
+            }
+        }
+    }
+
+    /// Under the names Live777's dashboards know.
+    fn live777(&mut self, counts: &Counts, totals: &Totals) {
+        self.one("live777_stream", "gauge", "Streams now.", counts.streams);
+        self.one(
+            "live777_publish",
+            "gauge",
+            "Publishers now.",
+            counts.publishers,
+        );
+        self.one("live777_subscribe", "gauge", "Viewers now.", counts.viewers);
+        self.one(
+            "live777_reforward",
+            "gauge",
+            "Sessions between nodes now.",
+            0,
+        );
+        self.directions("live777_rtp_bytes_total", "RTP bytes.", totals, |t| t.bytes);
+    }
+}
+
+type ShardMetric = (
+    &'static str,
+    &'static str,
+    &'static str,
+    fn(&LoopReport) -> u64,
+);
+
+const SHARD_METRICS: &[ShardMetric] = &[
+    (
+        "whitewater_shard_turns_total",
+        "counter",
+        "Loop turns.",
+        |run| run.turns,
+    ),
+    (
+        "whitewater_udp_received_packets_total",
+        "counter",
+        "Datagrams received.",
+        |run| run.received.packets,
+    ),
+    (
+        "whitewater_udp_received_bytes_total",
+        "counter",
+        "Their bytes.",
+        |run| run.received.bytes,
+    ),
+    (
+        "whitewater_udp_sent_packets_total",
+        "counter",
+        "Datagrams sent.",
+        |run| run.sent.packets,
+    ),
+    (
+        "whitewater_udp_sent_bytes_total",
+        "counter",
+        "Their bytes.",
+        |run| run.sent.bytes,
+    ),
+    (
+        "whitewater_udp_trains_total",
+        "counter",
+        "Send calls.",
+        |run| run.trains,
+    ),
+    (
+        "whitewater_udp_send_dropped_total",
+        "counter",
+        "Datagrams the kernel refused.",
+        |run| run.send_dropped,
+    ),
+    (
+        "whitewater_shard_steered_total",
+        "counter",
+        "Datagrams handed to another shard.",
+        |run| run.steered,
+    ),
+    (
+        "whitewater_shard_relay_dropped_total",
+        "counter",
+        "Relay messages lost.",
+        |run| run.relay_dropped,
+    ),
+    (
+        "whitewater_shard_sessions",
+        "gauge",
+        "Sessions alive.",
+        |run| run.sessions,
+    ),
+    (
+        "whitewater_shard_panics_total",
+        "counter",
+        "Panics caught.",
+        |run| run.panics,
+    ),
+];
