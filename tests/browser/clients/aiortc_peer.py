@@ -1,0 +1,148 @@
+"""Publishes to a WHIP URL or watches a WHEP URL with aiortc.
+
+Usage: aiortc_peer.py publish URL [H264|VP8]    until SIGINT; prints "connected" once it is
+       aiortc_peer.py watch URL SECONDS         then prints what was seen as one line of JSON
+"""
+
+import array
+import asyncio
+import fractions
+import hashlib
+import json
+import math
+import signal
+import sys
+
+from aiortc import RTCPeerConnection, RTCRtpSender, RTCSessionDescription
+from aiortc.mediastreams import AudioStreamTrack, MediaStreamError, VideoStreamTrack
+from av import AudioFrame, VideoFrame
+
+import whip_http
+
+WIDTH, HEIGHT = 320, 240
+SAMPLE_RATE = 48000
+SAMPLES = 960
+
+
+class MovingBar(VideoStreamTrack):
+    """A white bar that walks over grey."""
+
+    position = 0
+
+    async def recv(self):
+        pts, time_base = await self.next_timestamp()
+        frame = VideoFrame(WIDTH, HEIGHT, "yuv420p")
+        self.position = (self.position + 4) % (WIDTH - 32)
+        for index, plane in enumerate(frame.planes):
+            row = bytearray([90 if index == 0 else 128]) * plane.line_size
+            if index == 0:
+                row[self.position : self.position + 32] = b"\xeb" * 32
+            plane.update(bytes(row) * plane.height)
+        frame.pts, frame.time_base = pts, time_base
+        return frame
+
+
+class Tone(AudioStreamTrack):
+    """A 440 Hz sine."""
+
+    at = 0
+    start = None
+
+    async def recv(self):
+        loop = asyncio.get_running_loop()
+        self.start = self.start if self.start is not None else loop.time()
+        await asyncio.sleep(max(0, self.start + self.at / SAMPLE_RATE - loop.time()))
+        samples = array.array(
+            "h",
+            (int(9000 * math.sin(2 * math.pi * 440 * (self.at + n) / SAMPLE_RATE)) for n in range(SAMPLES)),
+        )
+        frame = AudioFrame(format="s16", layout="mono", samples=SAMPLES)
+        frame.planes[0].update(samples.tobytes())
+        frame.pts, frame.sample_rate = self.at, SAMPLE_RATE
+        frame.time_base = fractions.Fraction(1, SAMPLE_RATE)
+        self.at += SAMPLES
+        return frame
+
+
+async def negotiate(pc, url):
+    # aiortc gathers all candidates before the description is there: nothing is left to trickle.
+    await pc.setLocalDescription(await pc.createOffer())
+    session, answer = await asyncio.to_thread(whip_http.post, url, pc.localDescription.sdp)
+    await pc.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+    return session
+
+
+async def connected(pc):
+    while pc.connectionState != "connected":
+        if pc.connectionState in ("failed", "closed"):
+            raise RuntimeError(f"the connection is {pc.connectionState}")
+        await asyncio.sleep(0.05)
+
+
+async def publish(url, codec, stop):
+    pc = RTCPeerConnection()
+    pc.addTrack(Tone())
+    pc.addTrack(MovingBar())
+    for transceiver in pc.getTransceivers():
+        if transceiver.kind == "video":
+            known = RTCRtpSender.getCapabilities("video").codecs
+            transceiver.setCodecPreferences([each for each in known if each.mimeType == f"video/{codec}"])
+        transceiver.direction = "sendonly"
+    session = await negotiate(pc, url)
+    try:
+        await asyncio.wait_for(connected(pc), 10)
+        print("connected", flush=True)
+        await stop.wait()
+    finally:
+        status = await asyncio.to_thread(session.end)
+        await pc.close()
+    if status // 100 != 2:
+        raise RuntimeError(f"DELETE answered {status}")
+
+
+async def watch(url, seconds):
+    pc = RTCPeerConnection()
+    seen = {"frames": 0, "pictures": set(), "audio_frames": 0, "loud_frames": 0}
+
+    async def consume(track):
+        try:
+            while True:
+                frame = await track.recv()
+                if track.kind == "video":
+                    seen["frames"] += 1
+                    seen["pictures"].add(hashlib.md5(bytes(frame.planes[0])).hexdigest())
+                else:
+                    seen["audio_frames"] += 1
+                    loudest = max(array.array("h", bytes(frame.planes[0])), default=0)
+                    seen["loud_frames"] += loudest > 100
+        except MediaStreamError:
+            pass
+
+    tasks = []
+    pc.on("track", lambda track: tasks.append(asyncio.ensure_future(consume(track))))
+    pc.addTransceiver("audio", direction="recvonly")
+    pc.addTransceiver("video", direction="recvonly")
+    session = await negotiate(pc, url)
+    try:
+        await asyncio.wait_for(connected(pc), 10)
+        await asyncio.sleep(seconds)
+    finally:
+        status = await asyncio.to_thread(session.end)
+        await pc.close()
+        for task in tasks:
+            task.cancel()
+    print(json.dumps({**seen, "pictures": len(seen["pictures"]), "delete": status}), flush=True)
+
+
+async def main():
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    verb, url, *rest = sys.argv[1:]
+    if verb == "publish":
+        await publish(url, rest[0] if rest else "VP8", stop)
+    else:
+        await watch(url, float(rest[0]))
+
+
+asyncio.run(main())
