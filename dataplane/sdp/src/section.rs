@@ -214,7 +214,8 @@ impl HashFunction {
 
 impl IceOptions {
     pub(crate) fn parse(value: &str) -> Self {
-        let has = |tag: &str| value.split_ascii_whitespace().any(|word| word == tag);
+        // RFC 8839 §5.6 separates with spaces, libdatachannel with commas.
+        let has = |tag: &str| value.split([' ', ',']).any(|word| word == tag);
         Self {
             trickle: has("trickle"),
             ice2: has("ice2"),
