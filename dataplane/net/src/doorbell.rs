@@ -32,6 +32,12 @@ impl Doorbell {
     }
 }
 
+impl From<Doorbell> for OwnedFd {
+    fn from(bell: Doorbell) -> Self {
+        bell.fd
+    }
+}
+
 impl AsFd for Doorbell {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
