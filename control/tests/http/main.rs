@@ -1,0 +1,15 @@
+//! The HTTP side as its clients meet it: a real server on loopback, with a scripted data plane
+//! behind it. Names that begin with `w_` or `e_` prove one rule of WHIP or WHEP each.
+
+mod client;
+mod cors;
+mod fake;
+mod lifecycle;
+mod limits;
+mod live777;
+mod page;
+mod patch;
+mod transport;
+mod whep;
+mod whip;
+mod world;
