@@ -5,7 +5,6 @@ use std::io;
 use crate::backend::BackendKind;
 use crate::config::{BackendChoice, Choice, Config, OpenError, Opened};
 use crate::doorbell::Doorbell;
-use crate::message::{NAME_SIZE, RECV_CONTROL_SIZE};
 use crate::mmsg::Mmsg;
 use crate::slab::BUFFERS_MAX;
 use crate::socket::Bound;
@@ -103,14 +102,13 @@ impl Sizes {
         } else {
             config.recv_buffer_size.clamp(1, DATAGRAM_SIZE_MAX)
         };
-        let front = RECVMSG_OUT_SIZE + NAME_SIZE + RECV_CONTROL_SIZE;
         Self {
             buffers: config
                 .recv_buffers
                 .clamp(RECV_BUFFERS_MIN, BUFFERS_MAX)
                 .next_power_of_two(),
             payload,
-            buffer: (front + payload).next_multiple_of(CACHE_LINE_SIZE),
+            buffer: (sys::PAYLOAD_OFFSET + payload).next_multiple_of(CACHE_LINE_SIZE),
         }
     }
 }
@@ -160,9 +158,6 @@ pub(crate) const SEND_BATCH_MAX: u16 = 64;
 
 /// With fewer, a receive request ends more often than it receives.
 const RECV_BUFFERS_MIN: u16 = 8;
-
-/// `struct io_uring_recvmsg_out`: four 32-bit fields.
-const RECVMSG_OUT_SIZE: usize = 16;
 
 /// Keeps neighbouring buffers from sharing a cache line.
 const CACHE_LINE_SIZE: usize = 64;

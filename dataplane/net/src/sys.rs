@@ -475,6 +475,9 @@ impl Ring {
     ) {
         let count = batch.len().min(results.len());
         results.fill(-libc::EIO);
+        if self.ring.is_none() {
+            return;
+        }
         for (index, header) in (0u64..).zip(&batch.arena.headers).take(count) {
             let entry = opcode::SendMsg::new(SOCKET, &raw const header.msg_hdr)
                 .flags(SEND_FLAGS as u32)
@@ -498,6 +501,8 @@ impl Ring {
                     self.close();
                     return;
                 }
+                // Out of memory for requests, which passes.
+                std::thread::sleep(REFUSAL_PAUSE);
             }
             while let Some(ring) = self.ring.as_mut() {
                 let Some(completion) = ring.completion().next() else {
@@ -524,13 +529,13 @@ impl Ring {
         let bytes = self.buffers.as_ref()?.bytes(held);
         let message = RecvMsgOut::parse(bytes, &self.template).ok()?;
         let whole = !message.is_payload_truncated() && !message.is_control_data_truncated();
-        // The parser hands out borrows of itself; the payload is the end of `bytes`.
-        let payload = bytes.len() - message.payload_data().len();
+        // The parser hands out borrows of itself; its payload has a fixed place in `bytes`.
+        let end = PAYLOAD_OFFSET + message.payload_data().len();
         Some(Received {
             envelope: whole
                 .then(|| Envelope::decode(message.name_data(), message.control_data()))
                 .flatten(),
-            payload: bytes.get(payload..)?,
+            payload: bytes.get(PAYLOAD_OFFSET..end)?,
         })
     }
 
@@ -676,6 +681,10 @@ fn broken() -> io::Error {
     io::Error::new(io::ErrorKind::BrokenPipe, "the io_uring is closed")
 }
 
+/// What precedes the payload in a provided buffer: `struct io_uring_recvmsg_out` (four 32-bit
+/// fields), the name and the control messages, each at full length.
+pub(crate) const PAYLOAD_OFFSET: usize = 16 + NAME_SIZE + RECV_CONTROL_SIZE;
+
 /// A full socket drops, it does not wait; and no SIGPIPE.
 const SEND_FLAGS: libc::c_int = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
 
@@ -693,5 +702,6 @@ const SEND: u64 = 1 << 32;
 /// Sends complete while they are submitted; this only bounds a surprise.
 const SEND_WAIT: Duration = Duration::from_millis(100);
 const REFUSALS_MAX: u32 = 100;
+const REFUSAL_PAUSE: Duration = Duration::from_millis(1);
 const PUSHES_MAX: u32 = 8;
 const CANCEL_WAIT: Duration = Duration::from_secs(1);

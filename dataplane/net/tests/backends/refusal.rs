@@ -37,10 +37,8 @@ fn refused_segmentation_is_switched_off_and_nothing_is_lost() {
 }
 
 #[test]
-fn segments_above_the_mtu_are_sent_singly_and_gso_stays_on() {
+fn a_train_of_more_bytes_than_one_send_carries_is_cut_and_gso_stays_on() {
     each_kind(|setup| {
-        // Loopback has an MTU of 65,536, so the limit is met from the other side: two datagrams
-        // of 40,000 bytes are more than one send can carry and must never be tried as one.
         let mut backend = setup.open("127.0.0.1:0");
         let peer = peer("127.0.0.1:0");
         let mut outgoing = Outgoing::default();
