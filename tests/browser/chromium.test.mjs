@@ -97,6 +97,23 @@ test('Chromium', async (suite) => {
     assert.equal((await probe(publisher)).connectionCount, 1);
   });
 
+  await scenario(suite, 'a second publisher waits until the first has left', {}, async ({ open }) => {
+    const first = await open(shared);
+    await publish(first, server, 'taken');
+    const viewer = await open(shared);
+    await watch(viewer, server, 'taken');
+    await assertFlows(viewer, { ms: 1000 });
+    const second = await open(shared);
+    const published = publish(second, server, 'taken');
+    await until('the second to be told to wait', async () => (await probe(second)).states.includes('waiting'));
+    await assertFlows(viewer, { ms: 1000 });
+    assert.equal((await probe(first)).state, 'connected');
+    await first.evaluate(() => globalThis.stopSession());
+    await published;
+    const last = await assertFlows(viewer, { ms: 1500 });
+    assert.equal(last.connectionCount, 1);
+  });
+
   await scenario(suite, 'DELETE ends a session within a second', {}, async ({ open }) => {
     const publisher = await open(shared);
     await publish(publisher, server, 'end');

@@ -106,7 +106,7 @@ export class FakePeer extends EventTarget {
 export function fakeFetch(answer) {
   const requests = [];
   const fetch = async (url, init = {}) => {
-    const request = { url: String(url), method: init.method ?? 'GET', headers: init.headers ?? {}, body: init.body, keepalive: init.keepalive };
+    const request = { url: String(url), method: init.method ?? 'GET', headers: init.headers ?? {}, body: init.body, keepalive: init.keepalive, signal: init.signal };
     requests.push(request);
     const response = await answer(request, requests.length);
     return response;
