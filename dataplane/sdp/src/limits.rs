@@ -20,6 +20,8 @@ pub struct Limits {
     pub candidate_count_max: usize,
     /// Payload types in one section.
     pub payload_type_count_max: usize,
+    /// Bytes of the format parameters of one payload type, all its lines together.
+    pub fmtp_size_max: usize,
     /// Header extensions in one section.
     pub extension_count_max: usize,
     /// Fingerprints at one level.
@@ -42,6 +44,8 @@ impl Default for Limits {
             section_count_max: 32,
             candidate_count_max: 200,
             payload_type_count_max: 128,
+            // Parameter sets of H.264 and H.265 take a few hundred.
+            fmtp_size_max: 4 * 1024,
             extension_count_max: 64,
             fingerprint_count_max: 16,
             feedback_count_max: 512,

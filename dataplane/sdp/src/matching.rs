@@ -23,44 +23,28 @@ pub enum Match {
 /// specification §7.2.3 (AV1).
 #[must_use]
 pub fn codec_match(publisher: &CodecPlan, viewer: &CodecPlan) -> Match {
-    if publisher.codec != viewer.codec
-        || publisher.clock_rate != viewer.clock_rate
-        || channels(publisher) != channels(viewer)
-    {
-        return Match::None;
-    }
-    let (ours, theirs) = (publisher.fmtp.as_str(), viewer.fmtp.as_str());
-    match publisher.codec {
-        // RFC 7587 §4: every decoder decodes every bandwidth, mono and stereo.
-        Codec::Opus | Codec::Pcmu | Codec::Pcma | Codec::G722 | Codec::Vp8 => Match::Exact,
-        // The payload names other payload types, which cannot be mapped from outside.
-        Codec::Red => exact_if(ours.trim() == theirs.trim()),
-        Codec::Multiopus => exact_if(
-            ["num_streams", "coupled_streams", "channel_mapping"]
-                .into_iter()
-                .all(|name| parameter(ours, name) == parameter(theirs, name)),
-        ),
-        Codec::H264 => match (H264Parameters::parse(ours), H264Parameters::parse(theirs)) {
-            (Some(ours), Some(theirs)) => h264_match(ours, theirs),
-            _ => Match::None,
-        },
-        Codec::H265 => h265_match(H265Parameters::parse(ours), H265Parameters::parse(theirs)),
-        Codec::Vp9 => exact_if(Vp9Parameters::parse(ours) == Vp9Parameters::parse(theirs)),
-        Codec::Av1 => av1_match(Av1Parameters::parse(ours), Av1Parameters::parse(theirs)),
-    }
+    variant_match(
+        publisher,
+        viewer,
+        &Variant::of(publisher),
+        &Variant::of(viewer),
+    )
 }
 
 /// Maps each payload type of a publisher to the viewer's that fits best, and its RTX payload type
 /// to that one's. Among equals the viewer's order of preference decides.
 ///
-/// Shape: indexed by the publisher's payload type; `None` where nothing fits.
+/// Shape: indexed by the publisher's payload type; `None` where nothing fits. Parameters are read
+/// once per codec, whatever the number of pairs.
 #[must_use]
 pub fn map_payload_types(publisher: &[CodecPlan], viewer: &[CodecPlan]) -> [Option<u8>; 128] {
+    let variants: Vec<Variant<'_>> = viewer.iter().map(Variant::of).collect();
     let mut map = [None; 128];
     for ours in publisher {
+        let variant = Variant::of(ours);
         let mut best: Option<(Match, &CodecPlan)> = None;
-        for theirs in viewer {
-            let rank = codec_match(ours, theirs);
+        for (theirs, their_variant) in viewer.iter().zip(&variants) {
+            let rank = variant_match(ours, theirs, &variant, their_variant);
             if rank > best.map_or(Match::None, |(rank, _)| rank) {
                 best = Some((rank, theirs));
             }
@@ -79,6 +63,62 @@ pub fn map_payload_types(publisher: &[CodecPlan], viewer: &[CodecPlan]) -> [Opti
         }
     }
     map
+}
+
+/// What of the parameters decides whether two payload types fit.
+enum Variant<'a> {
+    /// RFC 7587 §4 and others: every decoder decodes every stream.
+    Any,
+    /// The payload names other payload types, which cannot be mapped from outside.
+    Verbatim(&'a str),
+    Channels([Option<&'a str>; 3]),
+    H264(H264Parameters),
+    H265(H265Parameters),
+    Vp9(Vp9Parameters),
+    Av1(Av1Parameters),
+    Unreadable,
+}
+
+impl<'a> Variant<'a> {
+    fn of(codec: &'a CodecPlan) -> Self {
+        let fmtp = codec.fmtp.as_str();
+        match codec.codec {
+            Codec::Opus | Codec::Pcmu | Codec::Pcma | Codec::G722 | Codec::Vp8 => Self::Any,
+            Codec::Red => Self::Verbatim(fmtp.trim_ascii()),
+            Codec::Multiopus => Self::Channels(
+                ["num_streams", "coupled_streams", "channel_mapping"]
+                    .map(|name| parameter(fmtp, name)),
+            ),
+            Codec::H264 => H264Parameters::parse(fmtp).map_or(Self::Unreadable, Self::H264),
+            Codec::H265 => Self::H265(H265Parameters::parse(fmtp)),
+            Codec::Vp9 => Self::Vp9(Vp9Parameters::parse(fmtp)),
+            Codec::Av1 => Self::Av1(Av1Parameters::parse(fmtp)),
+        }
+    }
+}
+
+fn variant_match(
+    publisher: &CodecPlan,
+    viewer: &CodecPlan,
+    ours: &Variant<'_>,
+    theirs: &Variant<'_>,
+) -> Match {
+    if publisher.codec != viewer.codec
+        || publisher.clock_rate != viewer.clock_rate
+        || channels(publisher) != channels(viewer)
+    {
+        return Match::None;
+    }
+    match (ours, theirs) {
+        (Variant::Any, Variant::Any) => Match::Exact,
+        (Variant::Verbatim(ours), Variant::Verbatim(theirs)) => exact_if(ours == theirs),
+        (Variant::Channels(ours), Variant::Channels(theirs)) => exact_if(ours == theirs),
+        (Variant::H264(ours), Variant::H264(theirs)) => h264_match(*ours, *theirs),
+        (Variant::H265(ours), Variant::H265(theirs)) => h265_match(*ours, *theirs),
+        (Variant::Vp9(ours), Variant::Vp9(theirs)) => exact_if(ours == theirs),
+        (Variant::Av1(ours), Variant::Av1(theirs)) => av1_match(*ours, *theirs),
+        _ => Match::None,
+    }
 }
 
 fn exact_if(same: bool) -> Match {

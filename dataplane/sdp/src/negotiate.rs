@@ -20,6 +20,7 @@ pub(crate) fn codecs(
     let has_transport_sequence = extensions
         .iter()
         .any(|agreed| agreed.extension == Extension::TransportSequence);
+    let repairs = repairs(section);
     let mut codecs: Vec<CodecPlan> = section
         .payloads
         .iter()
@@ -30,7 +31,10 @@ pub(crate) fn codecs(
             }
             Some(CodecPlan {
                 pt: payload.pt,
-                rtx_pt: repair_of(section, payload.pt, clock_rate),
+                rtx_pt: repairs
+                    .iter()
+                    .find(|repair| repair.apt == payload.pt && repair.clock_rate == clock_rate)
+                    .map(|repair| repair.pt),
                 codec,
                 clock_rate,
                 channels,
@@ -104,16 +108,28 @@ fn identify(payload: &Payload, kind: MediaKind) -> Option<(Codec, u32, Option<u8
     fits.then_some((codec, *clock_rate, channels))
 }
 
-/// RFC 4588 §8.1: the payload type that repairs `pt`, by its `apt`.
-fn repair_of(section: &Section, pt: u8, clock_rate: u32) -> Option<u8> {
-    section.payloads.iter().find_map(|payload| {
-        let (name, clock, _) = payload.map.as_ref()?;
-        let repairs = name.eq_ignore_ascii_case("rtx")
-            && *clock == clock_rate
-            && payload.pt != pt
-            && parameter(&payload.fmtp, "apt").and_then(|apt| apt.parse().ok()) == Some(pt);
-        repairs.then_some(payload.pt)
-    })
+/// A payload type of retransmissions.
+struct Repair {
+    pt: u8,
+    apt: u8,
+    clock_rate: u32,
+}
+
+/// RFC 4588 §8.1: retransmissions say by `apt` which payload type they repair.
+fn repairs(section: &Section) -> Vec<Repair> {
+    section
+        .payloads
+        .iter()
+        .filter_map(|payload| {
+            let (name, clock_rate, _) = payload.map.as_ref()?;
+            let apt = parameter(&payload.fmtp, "apt")?.parse().ok()?;
+            (name.eq_ignore_ascii_case("rtx") && payload.pt != apt).then_some(Repair {
+                pt: payload.pt,
+                apt,
+                clock_rate: *clock_rate,
+            })
+        })
+        .collect()
 }
 
 /// RFC 4585 §4.2: only what was offered is answered. Pictures are asked for in video only, and

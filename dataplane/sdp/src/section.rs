@@ -348,7 +348,7 @@ impl Section {
             "bundle-only" => self.bundle_only = true,
             "rtcp-rsize" => self.rtcp_rsize = true,
             "rtpmap" => return self.rtpmap(value),
-            "fmtp" => return self.fmtp(value),
+            "fmtp" => return self.fmtp(value, limits),
             "rtcp-fb" => return self.rtcp_fb(value, limits),
             "extmap" => return self.extmap(value, limits),
             "ssrc" => return self.ssrc(value, limits),
@@ -434,7 +434,7 @@ impl Section {
         Ok(())
     }
 
-    fn fmtp(&mut self, value: &str) -> Result<(), Malformed> {
+    fn fmtp(&mut self, value: &str, limits: &Limits) -> Result<(), Malformed> {
         if !self.is_rtp() {
             return Ok(());
         }
@@ -444,6 +444,12 @@ impl Section {
                 payload.fmtp.push(';');
             }
             payload.fmtp.push_str(rest);
+            if payload.fmtp.len() > limits.fmtp_size_max {
+                return Err(text::too_many(
+                    "bytes in the a=fmtp lines of one payload type",
+                    limits.fmtp_size_max,
+                ));
+            }
         }
         Ok(())
     }
