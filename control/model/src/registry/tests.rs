@@ -694,10 +694,8 @@ fn obey(world: &mut World, books: &mut Books) {
                 session,
                 command: SessionCommand::Close { .. },
                 ..
-            } => {
-                if books.alive.contains_key(&session) {
-                    books.told.insert(session);
-                }
+            } if books.alive.contains_key(&session) => {
+                books.told.insert(session);
             }
             Command::DestroyStream { .. } => {
                 let registry = &world.registry;
