@@ -212,7 +212,9 @@ impl Fragment {
             }
         }
         let session = self.sections.first();
-        for section in &self.sections {
+        // The session level may hold one word and the sections the other.
+        let media_start = usize::from(self.sections.len() > 1);
+        for section in self.sections.iter().skip(media_start) {
             let ufrag = section.ufrag.is_some() || session.is_some_and(|s| s.ufrag.is_some());
             let pwd = section.pwd.is_some() || session.is_some_and(|s| s.pwd.is_some());
             // RFC 8839 §5.4: the two come together.
