@@ -43,8 +43,9 @@ globalThis.publish = async (url, { codec = '', bitrateMax = 800_000, width = 320
   await connected();
 };
 
-globalThis.watch = async (url, { token = '' } = {}) => {
+globalThis.watch = async (url, { token = '', onlyOffer = '' } = {}) => {
   follow(new Viewer(url, { token }));
+  if (onlyOffer) session.addEventListener('connection', ({ detail }) => limitOffer(detail.pc, onlyOffer), { once: true });
   session.addEventListener('media', ({ detail }) => {
     if (video.srcObject !== detail.stream) video.srcObject = detail.stream;
     video.play().catch((error) => console.log(`play: ${error.message}`));
@@ -61,6 +62,19 @@ globalThis.forgetSession = () => {
   globalThis.fetch = (url, init = {}) =>
     init.method === 'DELETE' ? Promise.resolve(new Response(null, { status: 204 })) : realFetch(url, init);
 };
+
+// A player that knows one video codec only, as far as its own offer says.
+function limitOffer(pc, codec) {
+  const add = pc.addTransceiver.bind(pc);
+  pc.addTransceiver = (kind, init) => {
+    const transceiver = add(kind, init);
+    if (kind === 'video') {
+      const known = RTCRtpReceiver.getCapabilities('video').codecs;
+      transceiver.setCodecPreferences(known.filter(({ mimeType }) => mimeType === `video/${codec}`));
+    }
+    return transceiver;
+  };
+}
 
 async function connected() {
   if (session.state === 'connected') return;
