@@ -86,10 +86,37 @@ fn datagrams_that_arrive_while_sending_are_kept() {
             assert!(outgoing.push(own, None, payload(index, 500)));
         }
         for _ in 0..10 {
-            assert_eq!(backend.send(&outgoing).sent, 40);
+            assert_eq!(backend.send(&outgoing).sent, 40, "{setup:?}");
             let seen = receive(&mut *backend, 40);
             let bytes: Vec<_> = seen.into_iter().map(|seen| seen.bytes).collect();
             assert_eq!(bytes, outgoing.datagrams, "{setup:?}");
         }
+    });
+}
+
+#[test]
+fn closing_in_the_middle_of_a_flood_is_clean() {
+    use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+    each_setup(|setup| {
+        let (stop, port) = (AtomicBool::new(false), AtomicU16::new(9));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let flooder = peer("127.0.0.1:0");
+                while !stop.load(Ordering::Relaxed) {
+                    let to = ("127.0.0.1", port.load(Ordering::Relaxed));
+                    // Between two back ends nobody listens.
+                    let _ = flooder.send_to(&[7; 1000], to);
+                }
+            });
+            for round in 0..10 {
+                let mut backend = setup.open("127.0.0.1:0");
+                port.store(backend.local_addrs()[0].port(), Ordering::Relaxed);
+                let seen = receive(&mut *backend, 1 + round);
+                assert!(seen.len() > round, "{setup:?}");
+                assert!(seen.iter().all(|seen| seen.bytes == [7; 1000]));
+                drop(backend);
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
     });
 }

@@ -3,6 +3,7 @@
 mod addresses;
 mod fake;
 mod flood;
+mod opening;
 mod refusal;
 mod round_trip;
 mod waking;

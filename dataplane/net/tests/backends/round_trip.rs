@@ -87,7 +87,7 @@ fn trains_longer_than_a_batch_of_sends_keep_their_order() {
             // Growing sizes: every datagram is a train of its own.
             assert!(outgoing.push(addr(&peer), None, payload(index, index + 1)));
         }
-        assert_eq!(backend.send(&outgoing).sent, 100);
+        assert_eq!(backend.send(&outgoing).sent, 100, "{setup:?}");
         for datagram in &outgoing.datagrams {
             assert_eq!(&receive_from(&peer).0, datagram, "{setup:?}");
         }
@@ -112,7 +112,11 @@ fn empty_and_huge_datagrams_pass_both_ways() {
         for (index, size) in sizes.into_iter().enumerate() {
             assert!(outgoing.push(addr(&peer), None, payload(index, size)));
         }
-        assert_eq!(backend.send(&outgoing).sent, sizes.len() as u64);
+        assert_eq!(
+            backend.send(&outgoing).sent,
+            sizes.len() as u64,
+            "{setup:?}"
+        );
         for datagram in &outgoing.datagrams {
             assert_eq!(&receive_from(&peer).0, datagram, "{setup:?}");
         }
