@@ -65,7 +65,9 @@ impl<'a> StunView<'a> {
     pub fn parse(datagram: &'a [u8]) -> Option<Self> {
         let message_type = u16_at(datagram, 0)?;
         let len = usize::from(u16_at(datagram, 2)?);
-        let sane = message_type & 0xc000 == 0
+        // RFC 7983 §7: beside other protocols only first bytes 0..=3 are STUN; methods that would
+        // need more bits are not assigned.
+        let sane = message_type & 0xfc00 == 0
             && u32_at(datagram, 4)? == MAGIC_COOKIE
             && len.is_multiple_of(4)
             && datagram.len() == STUN_HEADER_LEN + len;

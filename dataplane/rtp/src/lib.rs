@@ -26,6 +26,10 @@ pub mod seq;
 
 mod bits;
 
+#[cfg(any(test, feature = "__fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
+
 pub use demux::{Kind, StunView, classify};
 pub use header::{
     ExtensionForm, HeaderError, HeaderFields, HeaderWriter, RtpHeader, RtpPacket, WriteError,

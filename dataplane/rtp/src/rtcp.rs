@@ -1,7 +1,7 @@
 //! RTCP: compound packets read without allocation, and written into a caller's slice.
 //!
 //! [`Compound`] walks the packets of one plaintext RTCP datagram. Each kind has a view that borrows
-//! the datagram and iterates over its parts; [`write`] has the other direction. SRTCP is removed
+//! the datagram and iterates over its parts; [`mod@write`] has the other direction. SRTCP is removed
 //! before and added after, by `whitewater-srtp`.
 
 mod feedback;

@@ -22,6 +22,9 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(any(test, feature = "__fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod kdf;
 mod key;
 mod open;

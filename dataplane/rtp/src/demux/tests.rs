@@ -142,6 +142,10 @@ fn malformed_messages_are_refused() {
         bad[at] ^= 0x81;
         assert!(StunView::parse(&bad).is_none(), "{at}");
     }
+    assert!(
+        StunView::parse(&message(0x0401, &[])).is_none(),
+        "first byte 4 is not STUN here"
+    );
     assert!(StunView::parse(&good[..good.len() - 1]).is_none());
     assert!(StunView::parse(&[&good[..], &[0]].concat()).is_none());
 }
