@@ -735,3 +735,39 @@ fn a_counter_offer_of_any_publisher_is_sound_and_its_answer_is_judged() {
         assert!(judge_answer(&tracks, &sends, &limits, &capabilities).is_err());
     }
 }
+
+#[test]
+fn recorded_answers_to_a_counter_offer_are_judged() {
+    // draft-ietf-wish-whep §4.3.2: the counter-offers were rendered from these publishers' plans.
+    for (browser, publisher, extension_count) in [
+        ("chrome", "chrome-publish", [4, 9]),
+        ("firefox", "firefox-publish", [3, 4]),
+    ] {
+        let tracks: Vec<_> = plan_of(named(publisher)).tracks().cloned().collect();
+        let text = read(&format!("answers/{browser}"));
+        let limits = Limits::default();
+        let plan = judge_answer(&tracks, &text, &limits, &Capabilities::default()).unwrap();
+        assert_eq!(plan.dtls_role, Passive, "{browser}");
+        assert_eq!(plan.bundle, ["0", "1"]);
+        for ((ours, theirs), count) in plan.tracks().zip(&tracks).zip(extension_count) {
+            assert_eq!(ours.codecs.len(), theirs.codecs.len());
+            assert_eq!(ours.extensions.len(), count, "{browser}");
+            let map = map_payload_types(&theirs.codecs, &ours.codecs);
+            assert!(
+                theirs
+                    .codecs
+                    .iter()
+                    .all(|c| map[usize::from(c.pt)] == Some(c.pt))
+            );
+        }
+        // A payload type may not change its meaning on the way back.
+        let renamed = text.replace("VP9/90000", "AV1/90000");
+        assert!(judge_answer(&tracks, &renamed, &limits, &Capabilities::default()).is_err());
+        // One section made inactive is rejected, the other one stays.
+        let (head, video) = text.split_at(text.find("m=video").unwrap());
+        let silent = head.to_owned() + &video.replace("a=recvonly", "a=inactive");
+        let plan = judge_answer(&tracks, &silent, &limits, &Capabilities::default()).unwrap();
+        assert_eq!((plan.tracks().count(), plan.sections.len()), (1, 2));
+        assert_eq!(plan.bundle, ["0"]);
+    }
+}
