@@ -36,6 +36,8 @@ const AGGREGATE_MS = 150;
 const DISCONNECTED_MS = 2000;
 // A restart or a first connection that has not succeeded by then is replaced by a new session.
 const CONNECT_TIMEOUT_MS = 12000;
+// Sessions are closed first when a server stops; its listener follows within this time.
+const SHUTDOWN_MS = 500;
 
 /**
  * What publishers and viewers have in common: states, retries, reconnection and the end.
@@ -204,17 +206,37 @@ class Session extends EventTarget {
     if (leg !== this.#leg || this.#stopped.signal.aborted) return;
     this.#leg = null;
     leg.end();
-    const again = byServer ? this.#reconnectsAfterClose : this.#reconnects;
-    if (!again) {
-      this.#forgetPage();
-      this.#stopped.abort();
-      this._setState('ended', reason);
+    if (!this.#reconnects) {
+      this.#finish(reason);
       return;
     }
     this._setState('reconnecting', reason);
+    if (byServer && !this.#reconnectsAfterClose) {
+      this.#endUnlessServerIsGone(reason);
+      return;
+    }
     // A server that closed the session is not asked again at once by every viewer in the same instant.
     const wait = byServer ? retryDelayMs({ attempt: 0 }) : delayMs;
     this.#connect(wait).catch(() => {});
+  }
+
+  #finish(reason) {
+    this.#forgetPage();
+    this.#stopped.abort();
+    this._setState('ended', reason);
+  }
+
+  // A server that is well has ended this session on purpose; one that is stopping will want it back.
+  async #endUnlessServerIsGone(reason) {
+    const signal = this.#stopped.signal;
+    await sleep(SHUTDOWN_MS, signal);
+    const response = await fetch(this.#endpoint, {
+      cache: 'no-store',
+      headers: this.#token ? { Authorization: `Bearer ${this.#token}` } : {},
+    }).catch(() => null);
+    if (signal.aborted) return;
+    if (response && response.status < 500) this.#finish(reason);
+    else this.#connect(0).catch(() => {});
   }
 }
 

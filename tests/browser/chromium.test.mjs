@@ -168,4 +168,22 @@ test('Chromium', async (suite) => {
     assert.equal((await fetch(sessionUrl, { method: 'DELETE' })).status, 204);
     await until('the end to be seen', async () => (await probe(publisher)).state === 'ended', 3000);
   });
+
+  // The last one: it takes the server away from under everything.
+  await scenario(suite, 'publisher and viewer come back to a restarted server by themselves', {}, async ({ open }) => {
+    const publisher = await open(shared);
+    await publish(publisher, server, 'again');
+    const viewer = await open(shared);
+    await watch(viewer, server, 'again');
+    await assertFlows(viewer, { ms: 1000 });
+    const before = [(await probe(publisher)).sessionUrl, (await probe(viewer)).sessionUrl];
+    await server.restart();
+    for (const [index, page] of [publisher, viewer].entries()) {
+      await until('a new session', async () => {
+        const now = await probe(page);
+        return now.state === 'connected' && now.sessionUrl !== before[index];
+      }, 30_000);
+    }
+    await assertFlows(viewer, { ms: 1500 });
+  });
 });

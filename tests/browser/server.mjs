@@ -18,7 +18,7 @@ const LOG_LEN_MAX = 2_000_000;
  * Starts a server for the tests of `context` (node:test) and stops it after them. Its log is printed when
  * one of them failed.
  *
- * @returns {Promise<{base: string, origin: string, log: () => string, stop: () => Promise<void>}|null>}
+ * @returns {Promise<{base: string, log: () => string, restart: () => Promise<void>}|null>}
  *   null when there is no binary and this is no CI run; the test has been skipped then.
  */
 export async function startServer(context, { args = [] } = {}) {
@@ -28,10 +28,20 @@ export async function startServer(context, { args = [] } = {}) {
   }
   // Another process may take a free port before the server does; then the next pair is tried.
   for (let attempt = 0; ; attempt += 1) {
-    const server = await launch(args);
+    const ports = [await freeTcpPort(), await freeUdpPort()];
+    let server = launch(args, ports);
     if (await server.ready()) {
       context.after(() => server.stop());
-      return server;
+      return {
+        base: server.base,
+        log: () => server.log(),
+        /** Stops the server and starts another one on the same ports. */
+        async restart() {
+          await server.stop();
+          server = launch(args, ports);
+          assert.ok(await server.ready(), `not ready after a restart:\n${server.log()}`);
+        },
+      };
     }
     await server.kill();
     if (attempt === 2 || !/in use|EADDRINUSE/i.test(server.log())) {
@@ -40,8 +50,7 @@ export async function startServer(context, { args = [] } = {}) {
   }
 }
 
-async function launch(args) {
-  const [port, udpPort] = [await freeTcpPort(), await freeUdpPort()];
+function launch(args, [port, udpPort]) {
   const child = spawn(
     BINARY,
     ['serve', '--listen', `127.0.0.1:${port}`, '--udp', `0.0.0.0:${udpPort}`, ...args],
@@ -64,7 +73,6 @@ async function launch(args) {
   const base = `http://127.0.0.1:${port}/`;
   return {
     base,
-    pid: child.pid,
     log: () => log,
     async ready() {
       const until = Date.now() + READY_MS;

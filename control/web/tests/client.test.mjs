@@ -377,6 +377,29 @@ test('a server that closes: the publisher ends, the viewer comes back', async ()
   }
 });
 
+test('a publisher comes back to a server that was restarted', async () => {
+  let stopped = false;
+  serve((request) => {
+    if (stopped) throw new TypeError('connection refused');
+    return request.method === 'POST' ? created() : reply(204);
+  });
+  const publisher = new Publisher(WHIP, stream());
+  await publisher.start();
+  const [pc] = FakePeer.all;
+  pc.become('connected');
+  stopped = true;
+  pc.transport.state = 'closed';
+  pc.transport.dispatchEvent(new Event('statechange'));
+  await settle();
+  await advance(600);
+  assert.equal(publisher.state, 'waiting');
+  stopped = false;
+  await advance(1500);
+  FakePeer.all.at(-1).become('connected');
+  assert.equal(publisher.state, 'connected');
+  await publisher.stop();
+});
+
 test('server-sent events ask for what is offered, and reconnect makes a new session', async () => {
   const rel = 'urn:ietf:params:whep:ext:core:server-sent-events';
   let events;
