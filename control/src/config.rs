@@ -67,7 +67,7 @@ pub struct HttpLimits {
 impl Default for HttpLimits {
     fn default() -> Self {
         HttpLimits {
-            connections_max: 4096,
+            connections_max: 10_000,
             sse_clients_max: 256,
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(10),

@@ -91,6 +91,13 @@ impl Page {
         self.value(name, "side=\"subscribe\"", counts.viewers);
         let name = "whitewater_sessions_pending";
         self.one(name, "gauge", "Sessions being negotiated.", counts.pending);
+        let name = "whitewater_sessions_unconnected";
+        self.one(
+            name,
+            "gauge",
+            "Sessions that never were connected.",
+            counts.unconnected,
+        );
         let name = "whitewater_sessions_closing";
         self.one(name, "gauge", "Sessions being closed.", counts.closing);
         let name = "whitewater_sessions_opened_total";

@@ -17,7 +17,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, OwnedMutexGuard, mpsc, oneshot};
 use whitewater_link::{
     Command, ControlPort, Event, LoopReport, Negotiate, PatchOutcome, PatchRefusal, Refusal,
-    Report, RequestId, SessionCommand, SessionId, ShardIndex,
+    Report, RequestId, SessionCommand, SessionId, SessionState, ShardIndex,
 };
 
 use crate::context::{Context, now};
@@ -348,7 +348,7 @@ impl Plane {
                     tracing::info!(?session, "the client hung up before it had its answer");
                     context.act(|registry, now| registry.abandon(session, now));
                 } else {
-                    tracing::info!(?session, shard = shard.0, "session answered");
+                    tracing::debug!(?session, shard = shard.0, "session answered");
                 }
             }
             Event::Refused {
@@ -367,7 +367,11 @@ impl Plane {
                 outcome,
             } => self.patched(request, session, outcome),
             Event::StateChanged { session, state } => {
-                tracing::debug!(?session, state = state.as_str(), "session changed state");
+                if state == SessionState::Connected {
+                    tracing::info!(?session, "session connected");
+                } else {
+                    tracing::debug!(?session, state = state.as_str(), "session changed state");
+                }
                 context.act(|registry, now| registry.state_changed(session, state, now));
             }
             Event::Closed { session, reason } => {

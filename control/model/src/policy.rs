@@ -15,7 +15,7 @@ pub struct Policy {
     /// publisher and viewers.
     pub orphan_grace: Duration,
     /// Viewers one stream may have.
-    pub each_stream_max_sub: u16,
+    pub each_stream_max_sub: u32,
     /// When a cascade push starts, the other viewers are closed. Told to the API's readers.
     pub cascade_push_close_sub: bool,
     /// Whether a second publisher replaces the first.
@@ -28,8 +28,8 @@ pub struct Policy {
     pub streams_max: u32,
     /// Sessions of this node, those being negotiated and those being closed included.
     pub sessions_max: u32,
-    /// Sessions being negotiated at the same time.
-    pub pending_max: u32,
+    /// Sessions that are being negotiated or have not connected yet.
+    pub half_open_max: u32,
 }
 
 impl Default for Policy {
@@ -40,14 +40,14 @@ impl Default for Policy {
             auto_delete_whip: None,
             auto_delete_whep: None,
             orphan_grace: Duration::from_secs(5),
-            each_stream_max_sub: u16::MAX,
+            each_stream_max_sub: 65_535,
             cascade_push_close_sub: false,
             takeover: Takeover::Silent,
             silent_after: Duration::from_secs(3),
             absent: AbsentStream::Wait,
             streams_max: 10_000,
-            sessions_max: 100_000,
-            pending_max: 2048,
+            sessions_max: 20_000,
+            half_open_max: 2000,
         }
     }
 }

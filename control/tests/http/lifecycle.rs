@@ -69,7 +69,7 @@ async fn a_stream_destroyed_during_a_post_takes_the_session_with_it() {
 
 #[tokio::test]
 async fn a_full_queue_is_503_and_no_delete_is_lost() {
-    let world = World::with(|config| config.policy.pending_max = 100_000).await;
+    let world = World::new().await;
     let session = world.publish("a").await;
     world.plane.set_held(true);
     tokio::time::sleep(Duration::from_millis(50)).await;

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use whitewater_link::SessionState;
+
 use crate::client::{raw, read_to_end};
 use crate::world::{OFFER, World, offer_with};
 
@@ -131,8 +133,8 @@ async fn connections_above_the_limit_wait_for_a_place() {
 }
 
 #[tokio::test]
-async fn pending_sessions_are_capped() {
-    let world = World::with(|config| config.policy.pending_max = 3).await;
+async fn w_sec_1_sessions_that_have_not_connected_are_capped() {
+    let world = World::with(|config| config.policy.half_open_max = 3).await;
     let slow = offer_with("a=x-answer-after-ms:300");
     let at = world.at;
     let posts: Vec<_> = (0..8)
@@ -151,7 +153,18 @@ async fn pending_sessions_are_capped() {
     }
     statuses.sort_unstable();
     assert_eq!(statuses, [201, 201, 201, 503, 503, 503, 503, 503]);
-    world.publish("later").await;
+    let reply = world.post_sdp("/whip/later", OFFER).await;
+    assert!(
+        reply.problem(503).contains("sessions_half_open_max"),
+        "none has connected"
+    );
+    let first = world.plane.seen(|seen| seen.negotiated[0].0);
+    world.plane.state(first, SessionState::Connected);
+    world
+        .until("a place is free", async || {
+            world.post_sdp("/whip/later", OFFER).await.status == 201
+        })
+        .await;
 }
 
 #[tokio::test]

@@ -52,6 +52,7 @@ impl Registry {
         let mut live = Session::new(pending, shard, ice_tag, now);
         live.has_data_channel = has_data_channel;
         self.sessions.insert(session, live);
+        self.unconnected_count += 1;
         self.revision += 1;
         if let Some(old) = replaced {
             self.totals.takeovers += 1;
@@ -92,7 +93,9 @@ impl Registry {
         if let Some(found) = self.sessions.get_mut(&session)
             && found.state != state
         {
+            let connects = state == SessionState::Connected && !found.ever_connected;
             found.change_state(state, now);
+            self.unconnected_count -= usize::from(connects);
             self.revision += 1;
         }
     }

@@ -47,6 +47,9 @@ impl Registry {
         if matches!(gone.role, Role::Publish { .. }) {
             self.publisher_count -= 1;
         }
+        if !gone.ever_connected {
+            self.unconnected_count -= 1;
+        }
         let Some(stream) = self.streams.get_mut(&gone.name) else {
             return Some(gone);
         };

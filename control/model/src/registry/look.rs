@@ -34,6 +34,7 @@ impl Registry {
             publishers: self.publisher_count,
             viewers: self.sessions.len() - self.publisher_count,
             pending: self.pending.len(),
+            unconnected: self.unconnected_count,
             closing: self.closing.len(),
         }
     }

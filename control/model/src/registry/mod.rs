@@ -41,6 +41,8 @@ pub struct Registry {
     arrival_serial: u64,
     revision: u64,
     publisher_count: usize,
+    /// Live sessions that never were connected.
+    unconnected_count: usize,
     totals: Totals,
 }
 
@@ -78,6 +80,8 @@ pub struct Counts {
     pub viewers: usize,
     /// Sessions being negotiated.
     pub pending: usize,
+    /// Live sessions that never were connected.
+    pub unconnected: usize,
     /// Sessions the data plane has not yet let go.
     pub closing: usize,
 }
@@ -114,6 +118,7 @@ impl Registry {
             arrival_serial: 0,
             revision: 0,
             publisher_count: 0,
+            unconnected_count: 0,
             totals: Totals::default(),
         }
     }
@@ -184,7 +189,7 @@ impl Registry {
         self.admit_any()?;
         let live = match self.streams.get(name) {
             Some(stream) => {
-                let max = usize::from(self.policy.each_stream_max_sub);
+                let max = self.policy.each_stream_max_sub as usize;
                 if stream.viewer_count() >= max {
                     return Err(limit("strategy.each_stream_max_sub", max));
                 }
@@ -286,9 +291,9 @@ impl Registry {
         if self.draining {
             return Err(Error::Draining);
         }
-        let pending_max = self.policy.pending_max as usize;
-        if self.pending.len() >= pending_max {
-            return Err(limit("limits.pending_max", pending_max));
+        let half_open_max = self.policy.half_open_max as usize;
+        if self.pending.len() + self.unconnected_count >= half_open_max {
+            return Err(limit("limits.sessions_half_open_max", half_open_max));
         }
         let sessions_max = self.policy.sessions_max as usize;
         if self.session_count() >= sessions_max {

@@ -456,6 +456,33 @@ fn caps_count_sessions_until_the_data_plane_let_them_go() {
 }
 
 #[test]
+fn sessions_that_do_not_connect_are_capped() {
+    let mut world = World::new(Policy {
+        half_open_max: 2,
+        ..Policy::default()
+    });
+    let one = world.join(Subscribe, "a");
+    let other = world.join(Subscribe, "a");
+    let full = Err(Error::LimitReached {
+        what: "limits.sessions_half_open_max",
+        max: 2,
+    });
+    assert_eq!(world.admit(Subscribe, "a"), full);
+    world.state(one, SessionState::Connected);
+    world.state(one, SessionState::Disconnected);
+    world.state(one, SessionState::Connected);
+    let third = world.admit(Subscribe, "a").expect("one connected");
+    assert_eq!(world.admit(Subscribe, "a"), full);
+    let now = world.now();
+    world.registry.refused(third, now);
+    world.closed(other, CloseReason::NeverConnected);
+    world.closed(one, CloseReason::PeerClosed);
+    assert_eq!(world.registry.counts().unconnected, 0);
+    world.join(Subscribe, "a");
+    world.join(Subscribe, "a");
+}
+
+#[test]
 fn a_close_that_is_never_confirmed_does_not_count_for_ever() {
     let mut world = World::new(Policy::default());
     let viewer = world.join(Subscribe, "a");
@@ -748,6 +775,9 @@ fn check(world: &World, books: &Books) {
     assert_eq!(counts.publishers, publishers);
     assert_eq!(counts.viewers, listed.len() - publishers);
     assert!(counts.pending <= books.asked.len());
+    let live = world.registry.sessions.values();
+    let unconnected = live.filter(|session| !session.ever_connected).count();
+    assert_eq!(counts.unconnected, unconnected);
 }
 
 proptest! {
@@ -762,7 +792,7 @@ proptest! {
             takeover,
             each_stream_max_sub: 3,
             sessions_max: 12,
-            pending_max: 5,
+            half_open_max: 5,
             ..Policy::default()
         });
         let mut books = Books::default();

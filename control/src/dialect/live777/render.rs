@@ -117,7 +117,8 @@ pub(super) fn strategy(policy: &model::Policy) -> Vec<u8> {
         })
     };
     to_json(&Strategy {
-        each_stream_max_sub: policy.each_stream_max_sub,
+        // A 16-bit number for its readers.
+        each_stream_max_sub: u16::try_from(policy.each_stream_max_sub).unwrap_or(u16::MAX),
         cascade_push_close_sub: policy.cascade_push_close_sub,
         auto_create_whip: policy.auto_create_whip,
         auto_create_whep: policy.auto_create_whep,
