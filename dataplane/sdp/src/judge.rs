@@ -46,7 +46,7 @@ pub(crate) fn judge_from(
         Role::Subscribe => subscribe_sections(offer, capabilities)?,
     };
     check_payload_types(offer, &sections)?;
-    drop_colliding_extensions(&mut sections);
+    settle_extensions(&mut sections);
 
     let bundle = accepted_bundle(offer, &sections);
     let transport = bundle
@@ -312,7 +312,7 @@ fn accept_media(
         return Err(SectionRefusal::NoMux);
     }
     let extensions = extensions(section, role, capabilities);
-    let codecs = negotiate::codecs(section, kind, role, capabilities, &extensions);
+    let codecs = negotiate::codecs(section, kind, role, capabilities);
     if codecs.is_empty() {
         return Err(match kind {
             MediaKind::Audio => SectionRefusal::NoAudioCodec,
@@ -511,8 +511,8 @@ fn check_payload_types(offer: &Offer, sections: &[SectionPlan]) -> Result<(), Un
 }
 
 /// RFC 9143 §9.2, RFC 8285 §5: within a bundle an id means one extension. The earlier section
-/// keeps it, the later one does without.
-fn drop_colliding_extensions(sections: &mut [SectionPlan]) {
+/// keeps it, the later one does without. Arrival times are told only of numbered packets.
+fn settle_extensions(sections: &mut [SectionPlan]) {
     let mut owners: std::collections::BTreeMap<u8, crate::extension::Extension> =
         std::collections::BTreeMap::new();
     for section in sections {

@@ -2,8 +2,7 @@
 
 use crate::capabilities::{Capabilities, Role};
 use crate::codec::{Codec, H264Parameters, H265Parameters, MediaKind, parameter};
-use crate::extension::Extension;
-use crate::plan::{CodecPlan, ExtensionPlan, Feedback};
+use crate::plan::{CodecPlan, Feedback};
 use crate::section::{Payload, Section};
 
 /// Every codec both sides know, in the offer's order.
@@ -15,11 +14,7 @@ pub(crate) fn codecs(
     kind: MediaKind,
     role: Role,
     capabilities: &Capabilities,
-    extensions: &[ExtensionPlan],
 ) -> Vec<CodecPlan> {
-    let has_transport_sequence = extensions
-        .iter()
-        .any(|agreed| agreed.extension == Extension::TransportSequence);
     let repairs = repairs(section);
     let mut codecs: Vec<CodecPlan> = section
         .payloads
@@ -40,11 +35,7 @@ pub(crate) fn codecs(
                 channels,
                 fmtp: payload.fmtp.clone(),
                 answer_fmtp: answer_fmtp(codec, &payload.fmtp, role)?,
-                feedback: feedback(
-                    payload.feedback.union(section.feedback_all),
-                    kind,
-                    has_transport_sequence,
-                ),
+                feedback: feedback(payload.feedback.union(section.feedback_all), kind),
             })
         })
         .collect();
@@ -132,15 +123,14 @@ fn repairs(section: &Section) -> Vec<Repair> {
         .collect()
 }
 
-/// RFC 4585 §4.2: only what was offered is answered. Pictures are asked for in video only, and
-/// arrival times are told only where the packets are numbered.
-fn feedback(offered: Feedback, kind: MediaKind, has_transport_sequence: bool) -> Feedback {
+/// RFC 4585 §4.2: only what was offered is answered. Pictures are asked for in video only.
+fn feedback(offered: Feedback, kind: MediaKind) -> Feedback {
     let is_video = kind == MediaKind::Video;
     Feedback {
         nack: offered.nack,
         nack_pli: offered.nack_pli && is_video,
         ccm_fir: offered.ccm_fir && is_video,
-        transport_cc: offered.transport_cc && has_transport_sequence,
+        transport_cc: offered.transport_cc,
         goog_remb: offered.goog_remb,
     }
 }
