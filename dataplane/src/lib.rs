@@ -1,1 +1,19 @@
-//! The per-core loop: joins the sans-IO engine with a UDP back end.
+//! The real-time plane: one loop per core, each joining the sans-IO engine with a UDP back end.
+//!
+//! [`spawn`] starts the shards and the negotiator, which talk to control over the line of
+//! `whitewater-link` and to each other over queues of their own. No HTTP, no JSON, no lock and no
+//! file system in here.
+
+#![forbid(unsafe_code)]
+
+mod addresses;
+mod config;
+mod mesh;
+mod negotiator;
+mod shard;
+mod spawn;
+
+pub use config::Config;
+pub use spawn::{DataPlane, ShardInfo, SpawnError, spawn};
+pub use whitewater_net::{BackendKind, Choice};
+pub use whitewater_sdp::Codec;

@@ -1,1 +1,22 @@
 //! Sans-IO WebRTC sessions and forwarding for one core.
+//!
+//! [`Engine`] holds the sessions of one shard. It is told what happened
+//! ([`Input`]) and asked what to do ([`Outbox`]); it has no socket, thread or clock, and its
+//! randomness comes from a seed. [`admission`] turns an offer into a session off the hot core.
+//!
+//! It does not know which back end carries its datagrams, nor who asked for a session over which
+//! API.
+
+#![forbid(unsafe_code)]
+
+pub mod admission;
+mod config;
+pub mod drops;
+mod engine;
+pub mod forward;
+pub mod limits;
+pub mod session;
+pub mod wheel;
+
+pub use config::{Config, Panics};
+pub use engine::{Command, Datagram, Engine, Input, Outbox, Outgoing};

@@ -24,6 +24,8 @@ pub enum Relay {
         stream: StreamId,
         /// Of this publisher.
         epoch: Epoch,
+        /// The publisher's shard.
+        from: ShardIndex,
         /// Its tracks, by index in the packets.
         tracks: Arc<[TrackDescription]>,
     },
@@ -40,8 +42,6 @@ pub enum Relay {
     KeyframeWanted {
         /// The stream.
         stream: StreamId,
-        /// Index of the track.
-        track: u8,
     },
     /// This peer address belongs to a session of `shard` (told after its ICE check succeeded).
     Route {
@@ -82,6 +82,8 @@ pub struct RelayPacket {
 pub struct PacketMeta {
     /// Index of the track in the publisher's description.
     pub track: u8,
+    /// Its kind.
+    pub kind: MediaKind,
     /// Simulcast layer, 0 without simulcast.
     pub layer: u8,
     /// The publisher's payload type.
@@ -92,6 +94,9 @@ pub struct PacketMeta {
     pub keyframe_start: bool,
     /// The publisher's synchronisation source.
     pub ssrc: u32,
+    /// Counts the gaps made on purpose (a muted publisher): packets of another run are numbered
+    /// on without a gap, and video starts again with a key frame.
+    pub run: u32,
     /// Extended sequence number of this source.
     pub seq: u64,
     /// RTP timestamp, in the codec's clock.
@@ -112,12 +117,12 @@ pub struct PassedExtensions {
     pub audio_level: Option<(i8, bool)>,
     /// 3GPP CVO, the raw byte.
     pub video_orientation: Option<u8>,
-    /// Playout delay, min and max in units of 10 ms.
-    pub playout_delay: Option<(u16, u16)>,
+    /// Playout delay, the raw three bytes.
+    pub playout_delay: Option<[u8; 3]>,
     /// Video content type, the raw byte.
     pub video_content_type: Option<u8>,
     /// Absolute capture time, raw.
-    pub absolute_capture_time: Option<Box<[u8]>>,
+    pub absolute_capture_time: Option<Arc<[u8]>>,
     /// AV1 dependency descriptor, raw.
     pub dependency_descriptor: Option<Arc<[u8]>>,
     /// Colour space, raw.

@@ -1,0 +1,47 @@
+//! What a shard's engine is told at start.
+
+use std::time::Duration;
+
+use whitewater_link::ShardIndex;
+
+/// Settings of one engine.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Which shard this is.
+    pub shard: ShardIndex,
+    /// How many there are, 1..=64.
+    pub shard_count: u16,
+    /// A session that has not completed ICE and DTLS by then is freed.
+    pub half_open_timeout: Duration,
+    /// A peer nothing authenticated was heard from for this long is gone (RFC 7675 §5.1).
+    pub dead_peer_timeout: Duration,
+    /// A publisher this quiet may be replaced.
+    pub silent_after: Duration,
+    /// Sessions of this shard.
+    pub sessions_max: u32,
+    /// What a panic inside a session does.
+    pub panics: Panics,
+}
+
+/// What to do with a panic inside one session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Panics {
+    /// The session is dropped and counted, the shard lives on.
+    Contain,
+    /// It goes through, so that simulation and fuzzing fail.
+    Propagate,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            shard: ShardIndex(0),
+            shard_count: 1,
+            half_open_timeout: Duration::from_secs(30),
+            dead_peer_timeout: Duration::from_secs(35),
+            silent_after: Duration::from_secs(3),
+            sessions_max: 50_000,
+            panics: Panics::Contain,
+        }
+    }
+}

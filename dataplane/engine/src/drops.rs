@@ -1,0 +1,90 @@
+//! Every reason for which a packet goes no further: one counter, one doc line and one metric
+//! label each.
+
+macro_rules! drop_reasons {
+    ($($(#[doc = $doc:literal])+ $name:ident => $label:literal,)+) => {
+        /// Why a packet was dropped.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum DropReason { $($(#[doc = $doc])+ $name,)+ }
+
+        impl DropReason {
+            /// All of them, in order of declaration.
+            pub const ALL: &'static [DropReason] = &[$(DropReason::$name,)+];
+
+            /// The metric label.
+            pub fn label(self) -> &'static str {
+                match self { $(DropReason::$name => $label,)+ }
+            }
+        }
+    };
+}
+
+drop_reasons! {
+    /// Not STUN, DTLS, RTP or RTCP by its first byte (RFC 7983).
+    UnknownProtocol => "unknown_protocol",
+    /// A STUN message that is malformed or not a binding request.
+    StunMalformed => "stun_malformed",
+    /// A binding request whose ufrag names no session.
+    StunUnknownUfrag => "stun_unknown_ufrag",
+    /// A binding request whose MESSAGE-INTEGRITY is wrong.
+    StunIntegrity => "stun_integrity",
+    /// DTLS, RTP or RTCP from an address no ICE check has verified.
+    UnverifiedSource => "unverified_source",
+    /// A packet the WebRTC engine could not take in.
+    Malformed => "malformed",
+    /// Media for a stream that has another publisher by now.
+    StaleEpoch => "stale_epoch",
+    /// More packets of one stream in one turn than the cap.
+    TurnOverflow => "turn_overflow",
+    /// A payload type the viewer did not negotiate.
+    NoPayloadType => "no_payload_type",
+    /// Video held back until a key frame starts.
+    AwaitingKeyframe => "awaiting_keyframe",
+    /// A packet from before the viewer's switch point, or a second copy.
+    TooLate => "too_late",
+    /// The viewer or the publisher muted this kind of media.
+    Muted => "muted",
+}
+
+/// One counter a reason.
+#[derive(Clone, Debug)]
+pub struct Drops([u64; DropReason::ALL.len()]);
+
+impl Default for Drops {
+    fn default() -> Self {
+        Drops([0; DropReason::ALL.len()])
+    }
+}
+
+impl Drops {
+    /// Counts one packet.
+    pub fn count(&mut self, reason: DropReason) {
+        self.0[reason as usize] += 1;
+    }
+
+    /// How often it happened.
+    pub fn of(&self, reason: DropReason) -> u64 {
+        self.0[reason as usize]
+    }
+
+    /// Label and count of every reason.
+    pub fn labelled(&self) -> Vec<(&'static str, u64)> {
+        DropReason::ALL
+            .iter()
+            .map(|&reason| (reason.label(), self.of(reason)))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_unique() {
+        let mut labels: Vec<_> = DropReason::ALL.iter().map(|r| r.label()).collect();
+        labels.sort_unstable();
+        labels.dedup();
+        assert_eq!(labels.len(), DropReason::ALL.len());
+    }
+}

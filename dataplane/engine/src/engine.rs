@@ -1,0 +1,648 @@
+//! The engine of one shard: sans-IO, told everything, asked what to do.
+
+mod closing;
+mod flow;
+mod timers;
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use slab::Slab;
+use str0m::config::CryptoProvider;
+use whitewater_link::{
+    CloseReason, Event, LoopReport, MediaKind, PatchOutcome, PatchRefusal, Relay, Report,
+    RequestId, Role, SessionId, SessionState, ShardIndex, StreamId,
+};
+use whitewater_rtp::demux::{Kind, StunView, classify};
+use whitewater_sdp::{Fragment, render_fragment};
+
+use crate::admission::{self, Admission};
+use crate::config::{Config, Panics};
+use crate::drops::{DropReason, Drops};
+use crate::forward::stream::{Source, Stream};
+use crate::limits;
+use crate::session::ice::Credentials;
+use crate::session::{Session, Side, webrtc};
+use crate::wheel::Wheel;
+
+/// Everything that can happen to the sessions of one core.
+pub enum Input<'a> {
+    /// From the network.
+    Datagram(Datagram<'a>),
+    /// From control, by way of the negotiator.
+    Command(Command),
+    /// From another shard.
+    Relay(Relay),
+}
+
+/// One received datagram.
+#[derive(Clone, Copy, Debug)]
+pub struct Datagram<'a> {
+    /// From whom.
+    pub source: SocketAddr,
+    /// The address of ours it was sent to.
+    pub local: SocketAddr,
+    /// Its payload.
+    pub bytes: &'a [u8],
+}
+
+/// What the negotiator hands to a shard.
+pub enum Command {
+    /// A new session.
+    Admit(Box<Admission>),
+    /// A PATCH.
+    Patch {
+        /// To answer with.
+        request: RequestId,
+        /// The session.
+        session: SessionId,
+        /// What it brings.
+        fragment: Box<Fragment>,
+    },
+    /// Ends a session.
+    Close {
+        /// The session.
+        session: SessionId,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// Pauses or resumes a kind of media.
+    Mute {
+        /// The session.
+        session: SessionId,
+        /// Which kind.
+        kind: MediaKind,
+        /// On or off.
+        muted: bool,
+    },
+    /// Ends all sessions of a stream.
+    DestroyStream {
+        /// The stream.
+        stream: StreamId,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// Ends all sessions.
+    Shutdown,
+}
+
+/// What a turn produced. The caller empties it.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    /// To the network, in order.
+    pub datagrams: Vec<Outgoing>,
+    /// To control, in order.
+    pub events: Vec<Event>,
+    /// To other shards, in order.
+    pub relays: Vec<(ShardIndex, Relay)>,
+}
+
+/// One datagram to send.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// To whom.
+    pub destination: SocketAddr,
+    /// The address of ours to send from.
+    pub local: Option<IpAddr>,
+    /// Its payload.
+    pub bytes: Vec<u8>,
+}
+
+/// The sessions of one core.
+pub struct Engine {
+    sessions: Slab<Session>,
+    core: Core,
+}
+
+/// Everything but the sessions, so that a session and the rest can be borrowed side by side.
+struct Core {
+    config: Config,
+    crypto: CryptoProvider,
+    rng: StdRng,
+    streams: HashMap<StreamId, Stream>,
+    by_id: HashMap<SessionId, u32>,
+    by_ufrag: HashMap<String, u32>,
+    by_address: HashMap<SocketAddr, u32>,
+    /// Verified addresses of other shards' sessions.
+    routes: HashMap<SocketAddr, ShardIndex>,
+    wheel: Wheel,
+    /// Streams with packets of this turn.
+    dirty: Vec<StreamId>,
+    /// Streams whose viewers asked for a key frame.
+    wanted: Vec<StreamId>,
+    /// Streams with an owed request or a retry ahead.
+    owed: Vec<StreamId>,
+    owed_at: Option<Instant>,
+    /// Sessions whose wheel time has come.
+    fired: Vec<u32>,
+    /// Sessions to take out at the end of the turn.
+    leaving: Vec<u32>,
+    out: Outbox,
+    drops: Drops,
+    steered: u64,
+    panics: u64,
+    scratch: Vec<u8>,
+}
+
+impl Engine {
+    /// An engine without sessions. `seed` determines every random choice it makes.
+    pub fn new(config: Config, now: Instant, seed: [u8; 32]) -> Self {
+        Engine {
+            sessions: Slab::new(),
+            core: Core {
+                config,
+                crypto: str0m::crypto::from_feature_flags(),
+                rng: StdRng::from_seed(seed),
+                streams: HashMap::new(),
+                by_id: HashMap::new(),
+                by_ufrag: HashMap::new(),
+                by_address: HashMap::new(),
+                routes: HashMap::new(),
+                wheel: Wheel::new(now),
+                dirty: Vec::new(),
+                wanted: Vec::new(),
+                owed: Vec::new(),
+                owed_at: None,
+                fired: Vec::new(),
+                leaving: Vec::new(),
+                out: Outbox::default(),
+                drops: Drops::default(),
+                steered: 0,
+                panics: 0,
+                scratch: vec![0; SCRATCH_SIZE],
+            },
+        }
+    }
+
+    /// Applies one input. Never blocks and never reads a clock.
+    pub fn handle(&mut self, now: Instant, input: Input<'_>) {
+        match input {
+            Input::Datagram(datagram) => self.datagram(now, datagram, Steering::Allowed),
+            Input::Command(command) => self.command(now, command),
+            Input::Relay(relay) => self.relay(now, relay),
+        }
+    }
+
+    /// Forwards what was handled, runs what is due, and moves everything that came of it into
+    /// `out`; returns when to call again if nothing arrives.
+    ///
+    /// Must be called after every batch of [`handle`](Self::handle) calls and when the returned
+    /// time is reached; calling it more often is a no-op. `now` must not go backwards.
+    pub fn poll(&mut self, now: Instant, out: &mut Outbox) -> Option<Instant> {
+        self.flush_streams(now);
+        self.run_timers(now);
+        self.request_keyframes(now);
+        self.take_out_leaving(now);
+        out.datagrams.append(&mut self.core.out.datagrams);
+        out.events.append(&mut self.core.out.events);
+        out.relays.append(&mut self.core.out.relays);
+        [self.core.wheel.next(), self.core.owed_at]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Sessions alive.
+    pub fn session_count(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// The sessions alive.
+    pub fn session_ids(&self) -> Vec<SessionId> {
+        self.sessions.iter().map(|(_, session)| session.id).collect()
+    }
+
+    /// Whether nothing is left behind: no session, stream, address or name.
+    pub fn is_quiescent(&self) -> bool {
+        self.sessions.is_empty()
+            && self.core.streams.is_empty()
+            && self.core.by_id.is_empty()
+            && self.core.by_ufrag.is_empty()
+            && self.core.by_address.is_empty()
+    }
+
+    /// Verified addresses of other shards' sessions that are known here.
+    pub fn route_count(&self) -> usize {
+        self.core.routes.len()
+    }
+
+    /// Dropped packets by reason.
+    pub fn drops(&self) -> &Drops {
+        &self.core.drops
+    }
+
+    /// All counters; the loop's own are the caller's to fill in.
+    pub fn report(&self, now: Instant) -> Report {
+        let sessions = self.sessions.iter();
+        Report {
+            shard: self.core.config.shard,
+            sessions: sessions.map(|(_, session)| session.report(now)).collect(),
+            run: LoopReport {
+                sessions: self.sessions.len() as u64,
+                steered: self.core.steered,
+                panics: self.core.panics,
+                ..LoopReport::default()
+            },
+            drops: self.core.drops.labelled(),
+        }
+    }
+
+    fn datagram(&mut self, now: Instant, datagram: Datagram<'_>, steering: Steering) {
+        let kind = classify(datagram.bytes);
+        match kind {
+            Kind::Stun => self.stun(now, datagram, steering),
+            Kind::Dtls | Kind::Rtp | Kind::Rtcp => {
+                let Some(&key) = self.core.by_address.get(&datagram.source) else {
+                    self.core.steer_by_route(datagram, steering);
+                    return;
+                };
+                self.with_session(now, key, |session, core| {
+                    session.receive(now, key, kind, datagram, core);
+                });
+            }
+            Kind::Unknown => self.core.drops.count(DropReason::UnknownProtocol),
+        }
+    }
+
+    fn stun(&mut self, now: Instant, datagram: Datagram<'_>, steering: Steering) {
+        let view = StunView::parse(datagram.bytes).filter(StunView::is_binding_request);
+        let Some((ufrag, _)) = view.as_ref().and_then(StunView::username) else {
+            self.core.drops.count(DropReason::StunMalformed);
+            return;
+        };
+        let Some(&key) = self.core.by_ufrag.get(ufrag) else {
+            let shard = admission::shard_of(ufrag);
+            self.core.steer_by_ufrag(shard, datagram, steering);
+            return;
+        };
+        self.with_session(now, key, |session, core| {
+            session.check(now, key, datagram, core);
+        });
+    }
+
+    fn command(&mut self, now: Instant, command: Command) {
+        match command {
+            Command::Admit(admission) => self.admit(now, *admission),
+            Command::Patch {
+                request,
+                session,
+                fragment,
+            } => self.patch(now, request, session, &fragment),
+            Command::Close { session, reason } => {
+                if let Some(&key) = self.core.by_id.get(&session) {
+                    self.close(now, key, reason);
+                }
+            }
+            Command::Mute {
+                session,
+                kind,
+                muted,
+            } => {
+                if let Some(&key) = self.core.by_id.get(&session) {
+                    self.with_session(now, key, |session, core| session.mute(kind, muted, core));
+                }
+            }
+            Command::DestroyStream { stream, reason } => {
+                self.close_all(now, reason, |session| session.stream == stream);
+            }
+            Command::Shutdown => self.close_all(now, CloseReason::Shutdown, |_| true),
+        }
+    }
+
+    fn relay(&mut self, now: Instant, relay: Relay) {
+        match relay {
+            Relay::Interest {
+                stream,
+                shard,
+                wanted,
+            } => self.core.interest(stream, shard, wanted),
+            Relay::Described {
+                stream,
+                epoch,
+                tracks,
+                from,
+            } => {
+                if let Some(entry) = self.core.streams.get_mut(&stream) {
+                    if entry.publish(epoch, Source::There(from)) {
+                        entry.tracks = tracks;
+                        self.core.wanted.push(stream);
+                    }
+                }
+            }
+            Relay::Ended { stream, epoch } => {
+                if let Some(entry) = self.core.streams.get_mut(&stream) {
+                    entry.unpublish(epoch);
+                }
+            }
+            Relay::Packet(packet) => self.core.take_relayed(packet),
+            Relay::KeyframeWanted { stream } => self.core.wanted.push(stream),
+            Relay::Route {
+                peer,
+                shard,
+                present,
+            } => self.core.route(peer, shard, present),
+            Relay::Datagram {
+                source,
+                local,
+                bytes,
+            } => {
+                let datagram = Datagram {
+                    source,
+                    local,
+                    bytes: &bytes,
+                };
+                self.datagram(now, datagram, Steering::Done);
+            }
+        }
+    }
+
+    fn admit(&mut self, now: Instant, admission: Admission) {
+        let tracks = admission::track_infos(&admission.plan);
+        let has_data_channel = admission::has_data_channel(&admission.plan);
+        let (request, id) = (admission.request, admission.session);
+        let answer = admission.answer.clone();
+        let session = Session::new(now, admission, &mut self.core.rng);
+        let (stream, role) = (session.stream, session.role);
+        let key = self.sessions.insert(session);
+        let key = u32::try_from(key).expect("sessions_max is a u32");
+        let core = &mut self.core;
+        core.by_id.insert(id, key);
+        for ufrag in self.sessions[key as usize].ice.ufrags() {
+            core.by_ufrag.insert(ufrag.to_owned(), key);
+        }
+        core.join(stream, role, key, &self.sessions[key as usize]);
+        core.out.events.push(Event::Answered {
+            request,
+            session: id,
+            shard: core.config.shard,
+            answer,
+            tracks,
+            has_data_channel,
+        });
+        // str0m has something to say at once where we are the DTLS client.
+        self.with_session(now, key, |session, core| session.pump(now, key, core));
+    }
+
+    fn patch(&mut self, now: Instant, request: RequestId, id: SessionId, fragment: &Fragment) {
+        let outcome = match self.core.by_id.get(&id).copied() {
+            Some(key) => {
+                let session = &mut self.sessions[key as usize];
+                session.patch(now, key, fragment, &mut self.core)
+            }
+            None => Err(PatchRefusal::Gone),
+        };
+        self.core.out.events.push(Event::Patched {
+            request,
+            session: id,
+            outcome,
+        });
+    }
+
+    /// Runs `act` on a session and does what must follow every change: wheel, leaving, and
+    /// containing a panic.
+    fn with_session(&mut self, now: Instant, key: u32, act: impl FnOnce(&mut Session, &mut Core)) {
+        let Some(session) = self.sessions.get_mut(key as usize) else {
+            return;
+        };
+        let core = &mut self.core;
+        match core.config.panics {
+            Panics::Propagate => act(session, core),
+            // The session is dropped whole, so no half-changed state of it is seen again; the
+            // core's maps are only changed by single calls that do not panic half-way.
+            Panics::Contain => {
+                if catch_unwind(AssertUnwindSafe(|| act(session, core))).is_err() {
+                    core.panics += 1;
+                    tracing::error!(session = ?session.id, "a session panicked and was dropped");
+                    session.closing = Some(CloseReason::Internal);
+                }
+            }
+        }
+        if session.closing.is_some() {
+            core.leaving.push(key);
+        } else {
+            core.arm(now, key, session);
+        }
+    }
+}
+
+impl Session {
+    fn patch(
+        &mut self,
+        now: Instant,
+        key: u32,
+        fragment: &Fragment,
+        core: &mut Core,
+    ) -> Result<PatchOutcome, PatchRefusal> {
+        let Some((ufrag, pwd)) = fragment.credentials(&self.tagged_mid) else {
+            return Ok(PatchOutcome::Trickled);
+        };
+        let remote = Credentials {
+            ufrag: ufrag.to_owned(),
+            pwd: pwd.to_owned(),
+        };
+        if remote == *self.ice.remote() {
+            // A lite agent sends no checks, so the peer's candidates are of no use to it.
+            return Ok(PatchOutcome::Trickled);
+        }
+        if !self.may_restart(now) {
+            return Err(PatchRefusal::TooMany);
+        }
+        // RFC 9725 §4.3.3: other credentials than the current ones ask for a restart.
+        let fresh = admission::credentials(&mut core.rng, core.config.shard);
+        core.by_ufrag.insert(fresh.ufrag.clone(), key);
+        self.local.ice.ufrag.clone_from(&fresh.ufrag);
+        self.local.ice.pwd.clone_from(&fresh.pwd);
+        if let Some(retired) = self.ice.restart(fresh, remote) {
+            core.by_ufrag.remove(&retired);
+        }
+        Ok(PatchOutcome::Restarted {
+            fragment: render_fragment(&self.tagged_mid, &self.local),
+        })
+    }
+
+    fn mute(&mut self, kind: MediaKind, muted: bool, core: &mut Core) {
+        match &mut self.side {
+            Side::Publisher(publisher) => {
+                for track in publisher.tracks.iter_mut().filter(|t| t.kind == kind) {
+                    if track.muted && !muted {
+                        track.run = track.run.wrapping_add(1);
+                    }
+                    track.muted = muted;
+                }
+            }
+            Side::Viewer(viewer) => {
+                for track in viewer.tracks.iter_mut().filter(|t| t.kind == kind) {
+                    track.mute(muted);
+                }
+            }
+        }
+        if !muted && kind == MediaKind::Video {
+            core.wanted.push(self.stream);
+        }
+    }
+
+    /// Tells control about a change of state.
+    fn enter(&mut self, state: SessionState, core: &mut Core) {
+        if self.state != state {
+            self.state = state;
+            core.out.events.push(Event::StateChanged {
+                session: self.id,
+                state,
+            });
+        }
+    }
+
+    fn connect_path(&mut self, now: Instant, core: &Core) -> bool {
+        webrtc::connect_path(&mut self.rtc, &core.crypto, now).is_ok()
+    }
+}
+
+impl Core {
+    /// Puts a session into its stream's entry.
+    fn join(&mut self, id: StreamId, role: Role, key: u32, session: &Session) {
+        let shard = self.config.shard;
+        let stream = self.streams.entry(id).or_insert_with(Stream::new);
+        stream.holders += 1;
+        match (role, &session.side) {
+            (Role::Publish { epoch }, Side::Publisher(publisher)) => {
+                if stream.publish(epoch, Source::Here(key)) {
+                    stream.tracks = publisher
+                        .tracks
+                        .iter()
+                        .map(|track| track.description.clone())
+                        .collect();
+                    for to in stream.wanting_shards() {
+                        let tracks = stream.tracks.clone();
+                        self.out.relays.push((to, described(id, epoch, shard, tracks)));
+                    }
+                }
+            }
+            _ => {
+                stream.viewers_admitted += 1;
+                if stream.viewers_admitted == 1 {
+                    self.tell_interest(id, true);
+                }
+            }
+        }
+    }
+
+    fn tell_interest(&mut self, stream: StreamId, wanted: bool) {
+        let shard = self.config.shard;
+        self.broadcast(|| Relay::Interest {
+            stream,
+            shard,
+            wanted,
+        });
+    }
+
+    fn broadcast(&mut self, message: impl Fn() -> Relay) {
+        for index in 0..self.config.shard_count {
+            let to = ShardIndex(index);
+            if to != self.config.shard {
+                self.out.relays.push((to, message()));
+            }
+        }
+    }
+
+    fn interest(&mut self, id: StreamId, shard: ShardIndex, wanted: bool) {
+        let own = self.config.shard;
+        let bit = 1_u64.checked_shl(u32::from(shard.0)).unwrap_or(0);
+        if !wanted {
+            if let Some(stream) = self.streams.get_mut(&id) {
+                stream.wanted_by &= !bit;
+                if stream.is_unused() {
+                    self.streams.remove(&id);
+                }
+            }
+            return;
+        }
+        let stream = self.streams.entry(id).or_insert_with(Stream::new);
+        stream.wanted_by |= bit;
+        if let (Some(epoch), Some(Source::Here(_))) = (stream.epoch, stream.source) {
+            let tracks = stream.tracks.clone();
+            self.out.relays.push((shard, described(id, epoch, own, tracks)));
+        }
+    }
+
+    fn route(&mut self, peer: SocketAddr, shard: ShardIndex, present: bool) {
+        if present {
+            // The address proved itself to another shard's session after ours.
+            self.by_address.remove(&peer);
+            self.routes.insert(peer, shard);
+        } else if self.routes.get(&peer) == Some(&shard) {
+            self.routes.remove(&peer);
+        }
+    }
+
+    fn steer_by_route(&mut self, datagram: Datagram<'_>, steering: Steering) {
+        match (steering, self.routes.get(&datagram.source)) {
+            (Steering::Allowed, Some(&shard)) => self.steer(shard, datagram),
+            _ => self.drops.count(DropReason::UnverifiedSource),
+        }
+    }
+
+    fn steer_by_ufrag(
+        &mut self,
+        shard: Option<ShardIndex>,
+        datagram: Datagram<'_>,
+        steering: Steering,
+    ) {
+        let other = |shard: &ShardIndex| {
+            shard.0 < self.config.shard_count && *shard != self.config.shard
+        };
+        match (steering, shard.filter(other)) {
+            (Steering::Allowed, Some(shard)) => self.steer(shard, datagram),
+            _ => self.drops.count(DropReason::StunUnknownUfrag),
+        }
+    }
+
+    fn steer(&mut self, shard: ShardIndex, datagram: Datagram<'_>) {
+        self.steered += 1;
+        let message = Relay::Datagram {
+            source: datagram.source,
+            local: datagram.local,
+            bytes: datagram.bytes.into(),
+        };
+        self.out.relays.push((shard, message));
+    }
+
+    fn send(&mut self, destination: SocketAddr, local: Option<IpAddr>, bytes: Vec<u8>) {
+        self.out.datagrams.push(Outgoing {
+            destination,
+            local,
+            bytes,
+        });
+    }
+}
+
+/// Whether a datagram may be handed to another shard; one that was handed over is not handed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Steering {
+    Allowed,
+    Done,
+}
+
+fn described(
+    stream: StreamId,
+    epoch: whitewater_link::Epoch,
+    from: ShardIndex,
+    tracks: std::sync::Arc<[whitewater_link::TrackDescription]>,
+) -> Relay {
+    Relay::Described {
+        stream,
+        epoch,
+        from,
+        tracks,
+    }
+}
+
+/// Room for the largest datagram, when RTCP is opened for the sake of liveness.
+const SCRATCH_SIZE: usize = 65_536;
+const _: () = assert!(
+    limits::ADDRESSES_PER_SESSION_MAX > 1,
+    "a path change needs the old and the new address"
+);

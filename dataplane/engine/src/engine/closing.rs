@@ -1,0 +1,114 @@
+//! The end of sessions: the peer is told, and nothing of it stays behind.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use whitewater_link::{CloseReason, Event, Relay, Role};
+
+use super::{Core, Engine};
+use crate::session::Session;
+
+impl Engine {
+    /// Takes one session out at the end of the turn.
+    pub(super) fn close(&mut self, now: Instant, key: u32, reason: CloseReason) {
+        self.with_session(now, key, |session, _| {
+            session.closing.get_or_insert(reason);
+        });
+    }
+
+    /// Takes all sessions out that `which` picks.
+    pub(super) fn close_all(
+        &mut self,
+        now: Instant,
+        reason: CloseReason,
+        which: impl Fn(&Session) -> bool,
+    ) {
+        let picked = self.sessions.iter().filter(|(_, session)| which(session));
+        let keys: Vec<u32> = picked.map(|(key, _)| key as u32).collect();
+        for key in keys {
+            self.close(now, key, reason);
+        }
+    }
+
+    pub(super) fn take_out_leaving(&mut self, now: Instant) {
+        let mut leaving = std::mem::take(&mut self.core.leaving);
+        leaving.sort_unstable();
+        leaving.dedup();
+        for key in leaving.drain(..) {
+            if self.sessions.contains(key as usize) {
+                let session = self.sessions.remove(key as usize);
+                self.take_out(now, key, session);
+            }
+        }
+        // Sessions that asked to leave while others were taken out wait for the next turn.
+        self.core.leaving.append(&mut leaving);
+    }
+
+    fn take_out(&mut self, now: Instant, key: u32, mut session: Session) {
+        let core = &mut self.core;
+        let reason = session.closing.unwrap_or(CloseReason::Internal);
+        if reason != CloseReason::Internal {
+            // RFC 9725 §4.2: the peer is told by BYE and DTLS close_notify.
+            let _ = session.rtc.close();
+            let _ = session.rtc.handle_input(str0m::Input::Timeout(now));
+            session.pump(now, key, core);
+        }
+        core.by_id.remove(&session.id);
+        for ufrag in session.ice.ufrags() {
+            core.by_ufrag.remove(ufrag);
+        }
+        for address in session.ice.addresses() {
+            core.forget_address(address, key);
+        }
+        core.leave_stream(key, &session);
+        core.out.events.push(Event::Closed {
+            session: session.id,
+            reason,
+        });
+    }
+}
+
+impl Core {
+    /// The address no longer leads to this session.
+    pub(super) fn forget_address(&mut self, address: SocketAddr, key: u32) {
+        if self.by_address.get(&address) != Some(&key) {
+            return;
+        }
+        self.by_address.remove(&address);
+        let shard = self.config.shard;
+        self.broadcast(|| Relay::Route {
+            peer: address,
+            shard,
+            present: false,
+        });
+    }
+
+    fn leave_stream(&mut self, key: u32, session: &Session) {
+        let id = session.stream;
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return;
+        };
+        stream.holders -= 1;
+        stream.viewers.retain(|viewer| *viewer != key);
+        let mut last_viewer = false;
+        match session.role {
+            Role::Publish { epoch } => {
+                stream.unpublish(epoch);
+                for to in stream.wanting_shards() {
+                    let message = Relay::Ended { stream: id, epoch };
+                    self.out.relays.push((to, message));
+                }
+            }
+            Role::Subscribe => {
+                stream.viewers_admitted -= 1;
+                last_viewer = stream.viewers_admitted == 0;
+            }
+        }
+        if stream.is_unused() {
+            self.streams.remove(&id);
+        }
+        if last_viewer {
+            self.tell_interest(id, false);
+        }
+    }
+}

@@ -1,0 +1,486 @@
+//! The way of a packet: in from a publisher, into its stream's turn, out to every viewer.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use str0m::media::KeyframeRequestKind;
+use str0m::rtp::{RtpPacket, RtpWrite};
+use str0m::{Event as RtcEvent, Input as RtcInput, Output};
+use whitewater_link::{
+    CloseReason, Epoch, Event, MediaKind, PacketMeta, Relay, RelayPacket, Role, SessionState,
+    StreamId, TrackDescription, TrackInfo,
+};
+use whitewater_rtp::demux::Kind;
+
+use super::{Core, Datagram, Engine};
+use crate::drops::DropReason;
+use crate::forward::egress::Packet;
+use crate::forward::extension;
+use crate::forward::ingress::KeyframeRequestForm;
+use crate::forward::stream::Source;
+use crate::limits;
+use crate::session::{Publisher, Session, Side, webrtc};
+
+impl Engine {
+    /// Sends this turn's packets to the viewers here and to the shards that want them.
+    pub(super) fn flush_streams(&mut self, now: Instant) {
+        let mut dirty = std::mem::take(&mut self.core.dirty);
+        for id in dirty.drain(..) {
+            let Some(stream) = self.core.streams.get_mut(&id) else {
+                continue;
+            };
+            let Some(epoch) = stream.epoch else {
+                continue;
+            };
+            let mut packets = std::mem::take(&mut stream.pending);
+            let viewers = std::mem::take(&mut stream.viewers);
+            let tracks = stream.tracks.clone();
+            let mut waiting = false;
+            for &key in &viewers {
+                self.with_session(now, key, |session, core| {
+                    waiting |= session.forward(now, key, epoch, &tracks, &packets, core);
+                });
+            }
+            self.core.relay_packets(id, epoch, &mut packets);
+            let Some(stream) = self.core.streams.get_mut(&id) else {
+                continue;
+            };
+            // Nobody joins or leaves while the turn is flushed: leaving is at its end.
+            stream.viewers = viewers;
+            packets.clear();
+            stream.pending = packets;
+            if waiting && stream.retry_at.is_none() {
+                let at = now + limits::KEYFRAME_RETRY_INTERVAL;
+                stream.retry_at = Some(at);
+                self.core.owe(id, at);
+            }
+        }
+        self.core.dirty = dirty;
+    }
+}
+
+impl Core {
+    fn relay_packets(&mut self, id: StreamId, epoch: Epoch, packets: &mut [Packet]) {
+        let Some(stream) = self.streams.get(&id) else {
+            return;
+        };
+        if stream.wanted_by == 0 || !matches!(stream.source, Some(Source::Here(_))) {
+            return;
+        }
+        for to in stream.wanting_shards() {
+            for packet in packets.iter() {
+                let relayed = RelayPacket {
+                    stream: id,
+                    epoch,
+                    meta: packet.meta.clone(),
+                    payload: packet.payload.clone(),
+                };
+                self.out.relays.push((to, Relay::Packet(relayed)));
+            }
+        }
+    }
+
+    /// A packet from the publisher's shard.
+    pub(super) fn take_relayed(&mut self, packet: RelayPacket) {
+        let Some(stream) = self.streams.get_mut(&packet.stream) else {
+            return;
+        };
+        if stream.epoch != Some(packet.epoch) {
+            self.drops.count(DropReason::StaleEpoch);
+            return;
+        }
+        // One copy a core: its viewers' reference counting stays on this core.
+        let packet_here = Packet {
+            meta: packet.meta,
+            payload: Arc::from(&packet.payload[..]),
+        };
+        self.take_packet(packet.stream, packet_here);
+    }
+
+    fn take_packet(&mut self, id: StreamId, packet: Packet) {
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return;
+        };
+        if stream.pending.len() >= limits::PACKETS_PER_TURN_MAX {
+            self.drops.count(DropReason::TurnOverflow);
+            return;
+        }
+        if stream.pending.is_empty() {
+            self.dirty.push(id);
+        }
+        stream.pending.push(packet);
+    }
+}
+
+impl Session {
+    /// A connectivity check.
+    pub(super) fn check(
+        &mut self,
+        now: Instant,
+        key: u32,
+        datagram: Datagram<'_>,
+        core: &mut Core,
+    ) {
+        let (remote, local) = (datagram.source, datagram.local.ip());
+        let checked = match self.ice.check(now, remote, local, datagram.bytes) {
+            Ok(checked) => checked,
+            Err(reason) => return core.drops.count(reason),
+        };
+        core.send(remote, Some(local), checked.reply);
+        self.heard(now, core);
+        if let Some(address) = checked.forgotten {
+            core.forget_address(address, key);
+        }
+        if let Some(ufrag) = checked.retired_ufrag {
+            core.by_ufrag.remove(&ufrag);
+        }
+        if let Some(address) = checked.verified {
+            core.by_address.insert(address, key);
+            core.routes.remove(&address);
+            let shard = core.config.shard;
+            core.broadcast(|| Relay::Route {
+                peer: address,
+                shard,
+                present: true,
+            });
+        }
+        if self.state == SessionState::New {
+            self.enter(SessionState::Connecting, core);
+        }
+        if checked.path_changed {
+            tracing::debug!(session = ?self.id, "media path nominated");
+            // The first one opens str0m's way out; later ones only change the destination.
+            if !self.connect_path(now, core) {
+                self.closing = Some(CloseReason::Internal);
+                return;
+            }
+            self.pump(now, key, core);
+        }
+    }
+
+    /// DTLS, SRTP or SRTCP from a verified address.
+    pub(super) fn receive(
+        &mut self,
+        now: Instant,
+        key: u32,
+        kind: Kind,
+        datagram: Datagram<'_>,
+        core: &mut Core,
+    ) {
+        let quiet = now.saturating_duration_since(self.heard_at) >= limits::LIVENESS_CHECK_AFTER;
+        if kind == Kind::Rtcp && quiet {
+            let mut scratch = std::mem::take(&mut core.scratch);
+            if self.is_authentic_rtcp(datagram.bytes, &mut scratch) {
+                self.heard(now, core);
+            }
+            core.scratch = scratch;
+        }
+        if webrtc::receive(&mut self.rtc, now, datagram.bytes).is_err() {
+            core.drops.count(DropReason::Malformed);
+            if kind == Kind::Dtls && !self.is_connected() && !self.rtc.is_alive() {
+                self.closing = Some(CloseReason::HandshakeFailed);
+                return;
+            }
+        }
+        self.pump(now, key, core);
+    }
+
+    /// Something authentic arrived.
+    pub(super) fn heard(&mut self, now: Instant, core: &mut Core) {
+        self.heard_at = now;
+        if self.state == SessionState::Disconnected {
+            self.enter(SessionState::Connected, core);
+        }
+        if std::mem::take(&mut self.silent) {
+            core.out.events.push(Event::PublisherSilent {
+                session: self.id,
+                silent: false,
+            });
+        }
+    }
+
+    /// Takes everything out of str0m that there is.
+    pub(super) fn pump(&mut self, now: Instant, key: u32, core: &mut Core) {
+        loop {
+            match self.rtc.poll_output() {
+                Ok(Output::Timeout(at)) => {
+                    self.rtc_due = at;
+                    return;
+                }
+                Ok(Output::Transmit(transmit)) => {
+                    if let Some(path) = self.ice.path() {
+                        core.send(path.remote, Some(path.local), transmit.contents.into());
+                    }
+                }
+                Ok(Output::Event(event)) => self.on_event(now, key, event, core),
+                Err(error) => {
+                    tracing::debug!(session = ?self.id, %error, "connection failed");
+                    if !self.is_connected() {
+                        self.enter(SessionState::Failed, core);
+                        self.closing = Some(CloseReason::HandshakeFailed);
+                    } else {
+                        self.closing = Some(CloseReason::PeerClosed);
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    fn on_event(&mut self, now: Instant, key: u32, event: RtcEvent, core: &mut Core) {
+        match event {
+            RtcEvent::Connected => self.on_connected(now, key, core),
+            RtcEvent::RtpPacket(packet) => self.on_packet(now, packet, core),
+            RtcEvent::KeyframeRequest(_) => {
+                if let Side::Viewer(viewer) = &mut self.side {
+                    let video = |t: &&mut crate::forward::egress::EgressTrack| {
+                        t.kind == MediaKind::Video
+                    };
+                    if let Some(track) = viewer.tracks.iter_mut().find(video) {
+                        track.report.keyframe_requests += 1;
+                    }
+                    core.wanted.push(self.stream);
+                }
+            }
+            RtcEvent::Closed => {
+                self.closing.get_or_insert(CloseReason::PeerClosed);
+            }
+            _ => {}
+        }
+    }
+
+    fn on_connected(&mut self, now: Instant, key: u32, core: &mut Core) {
+        self.take_keys();
+        self.heard(now, core);
+        self.enter(SessionState::Connected, core);
+        match &mut self.side {
+            Side::Viewer(_) => {
+                if let Some(stream) = core.streams.get_mut(&self.stream) {
+                    if stream.viewers.len() < limits::VIEWERS_PER_SHARD_MAX {
+                        stream.viewers.push(key);
+                    }
+                    core.wanted.push(self.stream);
+                }
+            }
+            Side::Publisher(publisher) => {
+                if publisher.tracks.iter().any(|track| track.wants_remb) {
+                    publisher.remb_at = Some(now);
+                }
+            }
+        }
+    }
+
+    fn on_packet(&mut self, now: Instant, packet: RtpPacket, core: &mut Core) {
+        self.heard(now, core);
+        let Session {
+            side: Side::Publisher(publisher),
+            role: Role::Publish { epoch },
+            rtc,
+            stream,
+            ..
+        } = self
+        else {
+            return;
+        };
+        let ssrc = *packet.header.ssrc;
+        let Some(index) = publisher.track_of(rtc, ssrc) else {
+            return;
+        };
+        if packet.payload.is_empty() {
+            // Padding: a probe, nothing to forward.
+            return;
+        }
+        if core.streams.get(stream).is_none_or(|s| s.epoch != Some(*epoch)) {
+            core.drops.count(DropReason::StaleEpoch);
+            return;
+        }
+        let pt = *packet.header.payload_type;
+        publisher.note_codec(index, pt, ssrc, *stream, *epoch, core);
+        let Some(packet) = publisher.packet(now, index, packet, core) else {
+            return;
+        };
+        core.take_packet(*stream, packet);
+    }
+
+    /// Sends a turn's packets to this viewer. True while it waits for a key frame.
+    fn forward(
+        &mut self,
+        now: Instant,
+        key: u32,
+        epoch: Epoch,
+        tracks: &[TrackDescription],
+        packets: &[Packet],
+        core: &mut Core,
+    ) -> bool {
+        let Side::Viewer(viewer) = &mut self.side else {
+            return false;
+        };
+        let mut api = self.rtc.direct_api();
+        for packet in packets {
+            let meta = &packet.meta;
+            let Some(track) = viewer.tracks.iter_mut().find(|t| t.kind == meta.kind) else {
+                continue;
+            };
+            let rewritten = match track.rewrite(now, epoch, tracks, meta) {
+                Ok(rewritten) => rewritten,
+                Err(reason) => {
+                    core.drops.count(reason);
+                    continue;
+                }
+            };
+            let Some(stream) = api.stream_tx(&track.ssrcs.main.into()) else {
+                continue;
+            };
+            track.report.traffic.count(RTP_HEADER_SIZE + packet.payload.len());
+            stream.write_rtp(
+                RtpWrite::new(
+                    rewritten.pt.into(),
+                    rewritten.seq.into(),
+                    rewritten.timestamp,
+                    meta.captured_at,
+                    packet.payload.clone(),
+                )
+                .marker(meta.marker)
+                .ext_vals(extension::values(&meta.extensions))
+                .nackable(meta.kind == MediaKind::Video),
+            );
+        }
+        drop(api);
+        if self.rtc.handle_input(RtcInput::Timeout(now)).is_err() {
+            self.closing = Some(CloseReason::Internal);
+            return false;
+        }
+        self.pump(now, key, core);
+        matches!(&self.side, Side::Viewer(viewer) if viewer.is_waiting())
+    }
+
+    /// Asks the publisher for a key frame, if its time has come. Returns when to try again.
+    pub(super) fn request_keyframe(&mut self, now: Instant, fresh: bool) -> Option<Instant> {
+        let Side::Publisher(publisher) = &mut self.side else {
+            return None;
+        };
+        let track = publisher.video()?;
+        let kind = match track.request {
+            KeyframeRequestForm::Pli => KeyframeRequestKind::Pli,
+            KeyframeRequestForm::Fir => KeyframeRequestKind::Fir,
+            KeyframeRequestForm::None => return None,
+        };
+        // Before its first packet there is nobody to ask, and the first frame is a key frame.
+        let ssrc = track.ssrc?;
+        let send = if fresh {
+            track.throttle.request(now)
+        } else {
+            track.throttle.poll(now)
+        };
+        if send {
+            track.report.keyframe_requests += 1;
+            if let Some(stream) = self.rtc.direct_api().stream_rx(&ssrc.into()) {
+                stream.request_keyframe(kind);
+            }
+        }
+        self.video_throttle_due()
+    }
+
+    fn video_throttle_due(&mut self) -> Option<Instant> {
+        match &mut self.side {
+            Side::Publisher(publisher) => publisher.video()?.throttle.due(),
+            Side::Viewer(_) => None,
+        }
+    }
+}
+
+impl Publisher {
+    /// Tells control which codec is in use, when that is news.
+    fn note_codec(
+        &mut self,
+        index: u8,
+        pt: u8,
+        ssrc: u32,
+        stream: StreamId,
+        epoch: Epoch,
+        core: &mut Core,
+    ) {
+        let Some(track) = self.tracks.get_mut(usize::from(index)) else {
+            return;
+        };
+        track.ssrc = Some(ssrc);
+        if track.pt == Some(pt) {
+            return;
+        }
+        let codec_of = |pt: Option<u8>| {
+            let description = &track.description;
+            pt.and_then(|pt| description.codecs.iter().find(|codec| codec.pt == pt))
+        };
+        let news = codec_of(track.pt) != codec_of(Some(pt));
+        track.pt = Some(pt);
+        if news {
+            core.out.events.push(Event::StreamUp {
+                stream,
+                epoch,
+                tracks: self.tracks_in_use(),
+            });
+        }
+    }
+
+    fn tracks_in_use(&self) -> Vec<TrackInfo> {
+        let info = |track: &crate::forward::ingress::IngressTrack| {
+            let codec = track.codec(track.pt?)?;
+            Some(TrackInfo {
+                mid: track.mid.clone(),
+                kind: track.kind,
+                codec: codec.name.clone(),
+                fmtp: codec.fmtp.clone(),
+            })
+        };
+        self.tracks.iter().filter_map(info).collect()
+    }
+
+    fn packet(
+        &mut self,
+        now: Instant,
+        index: u8,
+        packet: RtpPacket,
+        core: &mut Core,
+    ) -> Option<Packet> {
+        let track = self.tracks.get_mut(usize::from(index))?;
+        let header = &packet.header;
+        track.report.traffic.count(header.header_len + packet.payload.len());
+        let pt = *header.payload_type;
+        let keyframe_start = track.is_keyframe_start(pt, &packet.payload);
+        if keyframe_start {
+            track.report.keyframes += 1;
+            track.throttle.served();
+        }
+        let report = packet
+            .last_sender_info
+            .as_ref()
+            .map(|info| (info.ntp_time, info.rtp_time.numer() as u32));
+        let timestamp = header.timestamp;
+        let captured_at = track.captured_at(now, pt, timestamp, report, &mut self.anchor);
+        if track.muted {
+            core.drops.count(DropReason::Muted);
+            return None;
+        }
+        Some(Packet {
+            meta: PacketMeta {
+                track: index,
+                kind: track.kind,
+                layer: 0,
+                pt,
+                marker: header.marker,
+                keyframe_start,
+                ssrc: *header.ssrc,
+                run: track.run,
+                seq: *packet.seq_no,
+                timestamp,
+                captured_at,
+                arrived_at: now,
+                extensions: extension::passed(&header.ext_vals),
+            },
+            payload: packet.payload,
+        })
+    }
+}
+
+/// The fixed RTP header (RFC 3550 §5.1).
+const RTP_HEADER_SIZE: usize = 12;

@@ -1,0 +1,199 @@
+//! What happens because time passed.
+
+use std::time::{Duration, Instant};
+
+use str0m::Input as RtcInput;
+use str0m::bwe::Bitrate;
+use whitewater_link::{CloseReason, Event, Relay, SessionState, StreamId};
+
+use super::{Core, Engine};
+use crate::forward::stream::Source;
+use crate::limits;
+use crate::session::{Session, Side};
+
+impl Engine {
+    pub(super) fn run_timers(&mut self, now: Instant) {
+        let mut fired = std::mem::take(&mut self.core.fired);
+        self.core.wheel.expire(now, &mut fired);
+        for key in fired.drain(..) {
+            self.with_session(now, key, |session, core| {
+                if session.armed.is_some_and(|armed| armed <= now) {
+                    session.armed = None;
+                }
+                session.on_time(now, key, core);
+            });
+        }
+        self.core.fired = fired;
+        self.run_owed(now);
+    }
+
+    /// Key frame requests that had to wait, and viewers that wait for a key frame.
+    fn run_owed(&mut self, now: Instant) {
+        if self.core.owed_at.is_none_or(|at| at > now) {
+            return;
+        }
+        self.core.owed_at = None;
+        let mut owed = std::mem::take(&mut self.core.owed);
+        owed.sort_unstable();
+        owed.dedup();
+        for id in owed {
+            let Some(stream) = self.core.streams.get_mut(&id) else {
+                continue;
+            };
+            let mut fresh = false;
+            if stream.retry_at.is_some_and(|at| at <= now) {
+                stream.retry_at = None;
+                let sessions = &self.sessions;
+                let waits = |key: &u32| {
+                    let session = sessions.get(*key as usize);
+                    session.is_some_and(|s| matches!(&s.side, Side::Viewer(v) if v.is_waiting()))
+                };
+                fresh = stream.viewers.iter().any(waits);
+            }
+            let retry_at = stream.retry_at;
+            let again = self.request_keyframe(now, id, fresh);
+            for at in [again, retry_at].into_iter().flatten() {
+                self.core.owe(id, at);
+            }
+        }
+    }
+
+    /// Passes this turn's wishes on.
+    pub(super) fn request_keyframes(&mut self, now: Instant) {
+        let mut wanted = std::mem::take(&mut self.core.wanted);
+        wanted.sort_unstable();
+        wanted.dedup();
+        for id in wanted.drain(..) {
+            if let Some(at) = self.request_keyframe(now, id, true) {
+                self.core.owe(id, at);
+            }
+        }
+        self.core.wanted = wanted;
+    }
+
+    fn request_keyframe(&mut self, now: Instant, id: StreamId, fresh: bool) -> Option<Instant> {
+        let stream = self.core.streams.get_mut(&id)?;
+        match stream.source? {
+            Source::There(shard) => {
+                let send = if fresh {
+                    stream.throttle.request(now)
+                } else {
+                    stream.throttle.poll(now)
+                };
+                let due = stream.throttle.due();
+                if send {
+                    let message = Relay::KeyframeWanted { stream: id };
+                    self.core.out.relays.push((shard, message));
+                }
+                due
+            }
+            Source::Here(key) => {
+                let mut due = None;
+                self.with_session(now, key, |session, core| {
+                    due = session.request_keyframe(now, fresh);
+                    session.pump(now, key, core);
+                });
+                due
+            }
+        }
+    }
+}
+
+impl Core {
+    /// Looks at a stream again at `at`.
+    pub(super) fn owe(&mut self, id: StreamId, at: Instant) {
+        self.owed.push(id);
+        self.owed_at = Some(self.owed_at.map_or(at, |known| known.min(at)));
+    }
+
+    /// Puts a session into the wheel, if what is there for it comes too late.
+    pub(super) fn arm(&mut self, now: Instant, key: u32, session: &mut Session) {
+        // An owner that is late already is looked at in the next millisecond, not in this turn.
+        let due = session.due(&self.config).max(now + Duration::from_millis(1));
+        if session.armed.is_none_or(|armed| due < armed) {
+            session.armed = Some(due);
+            self.wheel.insert(due, key);
+        }
+    }
+}
+
+impl Session {
+    fn on_time(&mut self, now: Instant, key: u32, core: &mut Core) {
+        self.judge_silence(now, core);
+        if self.closing.is_some() {
+            return;
+        }
+        self.send_remb(now);
+        if self.rtc_due <= now {
+            if self.rtc.handle_input(RtcInput::Timeout(now)).is_err() {
+                self.closing = Some(if self.is_connected() {
+                    CloseReason::PeerLost
+                } else {
+                    CloseReason::HandshakeFailed
+                });
+                return;
+            }
+            self.pump(now, key, core);
+        }
+    }
+
+    /// RFC 7675: a peer that is not heard has no business being sent to.
+    fn judge_silence(&mut self, now: Instant, core: &mut Core) {
+        let config = &core.config;
+        let silence = now.saturating_duration_since(self.heard_at);
+        if !self.is_connected() {
+            if now.saturating_duration_since(self.admitted_at) >= config.half_open_timeout {
+                self.enter(SessionState::Failed, core);
+                self.closing = Some(CloseReason::NeverConnected);
+            }
+            return;
+        }
+        if silence >= config.dead_peer_timeout {
+            self.enter(SessionState::Failed, core);
+            self.closing = Some(CloseReason::PeerLost);
+            return;
+        }
+        let is_publisher = matches!(self.side, Side::Publisher(_));
+        if is_publisher && !self.silent && silence >= config.silent_after {
+            self.silent = true;
+            core.out.events.push(Event::PublisherSilent {
+                session: self.id,
+                silent: true,
+            });
+        }
+        if self.state == SessionState::Connected && silence >= limits::DISCONNECTED_AFTER {
+            self.enter(SessionState::Disconnected, core);
+        }
+    }
+
+    /// A publisher without transport-wide feedback is told that it may send what it likes; else
+    /// it stays at the bitrate it started with.
+    fn send_remb(&mut self, now: Instant) {
+        let Side::Publisher(publisher) = &mut self.side else {
+            return;
+        };
+        if publisher.remb_at.is_none_or(|at| at > now) {
+            return;
+        }
+        publisher.remb_at = Some(now + REMB_INTERVAL);
+        let sources: Vec<u32> = publisher
+            .tracks
+            .iter()
+            .filter(|track| track.wants_remb)
+            .filter_map(|track| track.ssrc)
+            .collect();
+        let mut api = self.rtc.direct_api();
+        for ssrc in sources {
+            if let Some(stream) = api.stream_rx(&ssrc.into()) {
+                stream.request_remb(Bitrate::mbps(REMB_MBPS));
+            }
+        }
+        drop(api);
+        self.rtc_due = self.rtc_due.min(now);
+    }
+}
+
+/// libwebrtc sends one about every second.
+const REMB_INTERVAL: Duration = Duration::from_secs(1);
+/// More than any publisher's encoder sends.
+const REMB_MBPS: u64 = 20;

@@ -1,0 +1,196 @@
+//! The publisher's side: which track a source belongs to, and when a packet was captured.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use whitewater_link::{CodecDescription, MediaKind, TrackDescription, TrackReport, Traffic};
+use whitewater_sdp::{Codec, TrackPlan};
+
+use super::keyframe::KeyframeThrottle;
+
+/// One track of a publisher.
+#[derive(Debug)]
+pub struct IngressTrack {
+    /// The m-section's mid.
+    pub mid: String,
+    /// Audio or video.
+    pub kind: MediaKind,
+    /// What was negotiated, for the viewers' payload type maps.
+    pub description: TrackDescription,
+    /// The codec of each payload type, for reading key frames.
+    codecs: [Option<Codec>; 128],
+    clocks: [u32; 128],
+    /// Which feedback the publisher understands.
+    pub request: KeyframeRequestForm,
+    /// Whether it wants REMB because it does not do transport-wide feedback.
+    pub wants_remb: bool,
+    /// The current source: the SSRC media last came from.
+    pub ssrc: Option<u32>,
+    /// Its last payload type.
+    pub pt: Option<u8>,
+    /// Requests passed up.
+    pub throttle: KeyframeThrottle,
+    /// Muted by the API: nothing of it is forwarded.
+    pub muted: bool,
+    /// Counts the mutes (see `PacketMeta::run`).
+    pub run: u32,
+    /// What came in.
+    pub report: TrackReport,
+    clock: SourceClock,
+}
+
+/// How this publisher is asked for a key frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyframeRequestForm {
+    /// Picture loss indication (RFC 4585 §6.3.1).
+    Pli,
+    /// Full intra request (RFC 5104 §4.3.1).
+    Fir,
+    /// It understands neither.
+    None,
+}
+
+impl IngressTrack {
+    /// The track as planned.
+    pub fn new(plan: &TrackPlan) -> Self {
+        let kind = match plan.kind {
+            whitewater_sdp::MediaKind::Audio => MediaKind::Audio,
+            whitewater_sdp::MediaKind::Video => MediaKind::Video,
+        };
+        let mut codecs = [None; 128];
+        let mut clocks = [0; 128];
+        for codec in &plan.codecs {
+            let pt = usize::from(codec.pt & 0x7f);
+            codecs[pt] = Some(codec.codec);
+            clocks[pt] = codec.clock_rate;
+        }
+        let any = |wanted: fn(&whitewater_sdp::Feedback) -> bool| {
+            plan.codecs.iter().any(|codec| wanted(&codec.feedback))
+        };
+        let request = match kind {
+            MediaKind::Video if any(|f| f.nack_pli) => KeyframeRequestForm::Pli,
+            MediaKind::Video if any(|f| f.ccm_fir) => KeyframeRequestForm::Fir,
+            _ => KeyframeRequestForm::None,
+        };
+        IngressTrack {
+            mid: plan.mid.clone(),
+            kind,
+            description: describe(kind, plan),
+            codecs,
+            clocks,
+            request,
+            wants_remb: any(|f| f.goog_remb && !f.transport_cc),
+            ssrc: None,
+            pt: None,
+            throttle: KeyframeThrottle::default(),
+            muted: false,
+            run: 0,
+            report: TrackReport {
+                kind,
+                traffic: Traffic::default(),
+                keyframe_requests: 0,
+                keyframes: 0,
+            },
+            clock: SourceClock::default(),
+        }
+    }
+
+    /// Whether a decoder can start with this payload.
+    pub fn is_keyframe_start(&self, pt: u8, payload: &[u8]) -> bool {
+        use whitewater_rtp::payload::Codec as Readable;
+        let readable = match self.codecs[usize::from(pt & 0x7f)] {
+            Some(Codec::H264) => Readable::H264,
+            Some(Codec::H265) => Readable::H265,
+            Some(Codec::Vp8) => Readable::Vp8,
+            Some(Codec::Vp9) => Readable::Vp9,
+            Some(Codec::Av1) => Readable::Av1,
+            _ => return false,
+        };
+        readable.is_key_frame_start(payload)
+    }
+
+    /// The codec a payload type stands for.
+    pub fn codec(&self, pt: u8) -> Option<&CodecDescription> {
+        self.description.codecs.iter().find(|codec| codec.pt == pt)
+    }
+
+    /// When a packet with this timestamp was captured, on our clock, never later than `now`.
+    pub fn captured_at(
+        &mut self,
+        now: Instant,
+        pt: u8,
+        timestamp: u32,
+        report: Option<(SystemTime, u32)>,
+        anchor: &mut NtpAnchor,
+    ) -> Instant {
+        if let Some((ntp, rtp)) = report {
+            self.clock.last = Some((ntp, rtp));
+        }
+        let rate = self.clocks[usize::from(pt & 0x7f)];
+        self.clock
+            .captured(timestamp, rate)
+            .map_or(now, |ntp| anchor.local(now, ntp))
+    }
+}
+
+/// The latest sender report of a source: wall clock and RTP timestamp of one moment
+/// (RFC 3550 §6.4.1).
+#[derive(Debug, Default)]
+struct SourceClock {
+    last: Option<(SystemTime, u32)>,
+}
+
+impl SourceClock {
+    fn captured(&self, timestamp: u32, rate: u32) -> Option<SystemTime> {
+        let (ntp, rtp) = self.last?;
+        let ticks = i64::from(timestamp.wrapping_sub(rtp) as i32);
+        let nanos = ticks.checked_mul(1_000_000_000)? / i64::from(rate).max(1);
+        let offset = Duration::from_nanos(nanos.unsigned_abs());
+        if nanos >= 0 {
+            ntp.checked_add(offset)
+        } else {
+            ntp.checked_sub(offset)
+        }
+    }
+}
+
+/// Maps the publisher's wall clock to ours; one for all its tracks, so that they stay in sync.
+///
+/// The publisher's clock may be anywhere; only differences count. The mapping starts with the
+/// first report and moves only so far that no packet seems to come from the future.
+#[derive(Debug, Default)]
+pub struct NtpAnchor(Option<(SystemTime, Instant)>);
+
+impl NtpAnchor {
+    fn local(&mut self, now: Instant, ntp: SystemTime) -> Instant {
+        let (ntp_base, local_base) = *self.0.get_or_insert((ntp, now));
+        let local = match ntp.duration_since(ntp_base) {
+            Ok(later) => local_base.checked_add(later),
+            Err(earlier) => local_base.checked_sub(earlier.duration()),
+        };
+        match local {
+            Some(local) if local <= now && now - local < CAPTURE_AGE_MAX => local,
+            // From the future, or from a clock that jumped: start again from here.
+            _ => {
+                self.0 = Some((ntp, now));
+                now
+            }
+        }
+    }
+}
+
+/// A difference between capture and arrival that no encoder or network explains.
+const CAPTURE_AGE_MAX: Duration = Duration::from_secs(10);
+
+fn describe(kind: MediaKind, plan: &TrackPlan) -> TrackDescription {
+    let codecs = plan.codecs.iter().map(|codec| CodecDescription {
+        pt: codec.pt,
+        name: codec.codec.name().to_owned(),
+        clock_rate: codec.clock_rate,
+        channels: codec.channels,
+        fmtp: codec.fmtp.clone(),
+    });
+    TrackDescription {
+        kind,
+        codecs: codecs.collect(),
+    }
+}

@@ -1,0 +1,8 @@
+//! What happens between a publisher's decrypted packet and a viewer's: streams, their key frame
+//! requests, and each viewer's rewriting.
+
+pub mod egress;
+pub mod extension;
+pub mod ingress;
+pub mod keyframe;
+pub mod stream;

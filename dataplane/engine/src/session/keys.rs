@@ -1,0 +1,152 @@
+//! Reads the SRTP keys of a connection off its DTLS handshake.
+//!
+//! str0m derives the SRTP keys inside and has no way to hand them out; its DTLS provider is
+//! ours to choose, so a wrapper around the stock one keeps a copy of the keying material
+//! (RFC 5764 §4.2) as it passes.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use str0m::crypto::dtls::{
+    DtlsCert, DtlsImplError, DtlsInstance, DtlsOutput, DtlsProvider, DtlsVersion, ProtocolVersion,
+    SrtpProfile,
+};
+use str0m::crypto::{CryptoError, CryptoProvider};
+
+/// Filled when the handshake of one connection is done.
+#[derive(Clone, Default)]
+pub struct KeyCell(Arc<OnceLock<Keys>>);
+
+/// What the handshake exported.
+pub struct Keys {
+    /// The negotiated protection profile.
+    pub profile: SrtpProfile,
+    /// The exporter's output: client key, server key, client salt, server salt.
+    pub material: Vec<u8>,
+}
+
+impl KeyCell {
+    /// The keys, once there are any.
+    pub fn keys(&self) -> Option<&Keys> {
+        self.0.get()
+    }
+}
+
+impl fmt::Debug for KeyCell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.keys() {
+            Some(_) => "KeyCell(filled)",
+            None => "KeyCell(empty)",
+        })
+    }
+}
+
+/// The crypto of every connection: aws-lc-rs, with its DTLS tapped.
+pub fn provider() -> Arc<CryptoProvider> {
+    let mut provider = str0m::crypto::from_feature_flags();
+    provider.dtls_provider = &TAP;
+    Arc::new(provider)
+}
+
+/// Runs `build`, which makes exactly one DTLS instance on this thread, and returns the cell its
+/// keys will appear in.
+pub fn tapped<T>(build: impl FnOnce() -> T) -> (T, KeyCell) {
+    let cell = KeyCell::default();
+    NEXT.with(|next| next.replace(Some(cell.clone())));
+    let built = build();
+    NEXT.with(|next| next.replace(None));
+    (built, cell)
+}
+
+thread_local! {
+    /// Hands the cell to the provider, whose `new_dtls` has no argument it could travel in.
+    static NEXT: RefCell<Option<KeyCell>> = const { RefCell::new(None) };
+}
+
+static TAP: TapProvider = TapProvider;
+
+#[derive(Debug)]
+struct TapProvider;
+
+impl TapProvider {
+    fn stock() -> &'static dyn DtlsProvider {
+        str0m::crypto::from_feature_flags().dtls_provider
+    }
+}
+
+impl DtlsProvider for TapProvider {
+    fn generate_certificate(&self) -> Option<DtlsCert> {
+        Self::stock().generate_certificate()
+    }
+
+    fn new_dtls(
+        &self,
+        cert: &DtlsCert,
+        now: Instant,
+        version: DtlsVersion,
+        mtu: Option<usize>,
+    ) -> Result<Box<dyn DtlsInstance>, CryptoError> {
+        let inner = Self::stock().new_dtls(cert, now, version, mtu)?;
+        let cell = NEXT.with(|next| next.take()).unwrap_or_default();
+        Ok(Box::new(TapInstance { inner, cell }))
+    }
+}
+
+#[derive(Debug)]
+struct TapInstance {
+    inner: Box<dyn DtlsInstance>,
+    cell: KeyCell,
+}
+
+impl DtlsInstance for TapInstance {
+    fn set_active(&mut self, active: bool) {
+        self.inner.set_active(active);
+    }
+
+    fn handle_packet(&mut self, packet: &[u8]) -> Result<(), DtlsImplError> {
+        self.inner.handle_packet(packet)
+    }
+
+    fn poll_output<'a>(&mut self, buf: &'a mut [u8]) -> DtlsOutput<'a> {
+        let output = self.inner.poll_output(buf);
+        if let DtlsOutput::KeyingMaterial(material, profile) = &output {
+            // A second export would be a renegotiation, which DTLS-SRTP does not have.
+            let _ = self.cell.0.set(Keys {
+                profile: *profile,
+                material: material.to_vec(),
+            });
+        }
+        output
+    }
+
+    fn handle_timeout(&mut self, now: Instant) -> Result<(), DtlsImplError> {
+        self.inner.handle_timeout(now)
+    }
+
+    fn send_application_data(&mut self, data: &[u8]) -> Result<usize, DtlsImplError> {
+        self.inner.send_application_data(data)
+    }
+
+    fn is_active(&self) -> bool {
+        self.inner.is_active()
+    }
+
+    fn protocol_version(&self) -> Option<ProtocolVersion> {
+        self.inner.protocol_version()
+    }
+
+    fn is_closing(&self) -> bool {
+        self.inner.is_closing()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.inner.is_closed()
+    }
+
+    fn close(&mut self) -> Result<(), DtlsImplError> {
+        self.inner.close()
+    }
+}
+

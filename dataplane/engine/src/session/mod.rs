@@ -1,0 +1,285 @@
+//! One peer connection on its shard.
+
+pub mod ice;
+pub mod keys;
+pub mod webrtc;
+
+use std::time::Instant;
+
+use str0m::Rtc;
+use str0m::crypto::dtls::SrtpProfile;
+use whitewater_link::{
+    CloseReason, MediaKind, Role, SessionId, SessionReport, SessionState, StreamId, TrackReport,
+    Traffic,
+};
+use whitewater_sdp::{DtlsRole, Local};
+use whitewater_srtp::{KeyingMaterial, Profile, SrtcpOpener};
+
+use crate::admission::Admission;
+use crate::config::Config;
+use crate::forward::egress::EgressTrack;
+use crate::forward::ingress::{IngressTrack, NtpAnchor};
+use crate::limits;
+
+use ice::LiteAgent;
+use keys::KeyCell;
+
+/// One peer connection.
+pub struct Session {
+    /// Its name.
+    pub id: SessionId,
+    /// The stream it publishes or watches.
+    pub stream: StreamId,
+    /// Which of the two.
+    pub role: Role,
+    /// DTLS, SRTP, RTCP.
+    pub rtc: Box<Rtc>,
+    /// Paths and credentials.
+    pub ice: LiteAgent,
+    /// Our side of the answer; a restart changes its credentials.
+    pub local: Box<Local>,
+    /// The m-section that stands for the bundle.
+    pub tagged_mid: String,
+    /// What is particular to the role.
+    pub side: Side,
+    /// As told to control.
+    pub state: SessionState,
+    /// When the shard took it in.
+    pub admitted_at: Instant,
+    /// When anything authenticated was last heard.
+    pub heard_at: Instant,
+    /// When str0m wants to be called.
+    pub rtc_due: Instant,
+    /// The earliest wheel entry.
+    pub armed: Option<Instant>,
+    /// Whether control was told that the publisher is silent.
+    pub silent: bool,
+    /// Set when the session is to be taken out.
+    pub closing: Option<CloseReason>,
+    restarts: RestartBudget,
+    dtls_role: DtlsRole,
+    keys: KeyCell,
+    opener: Option<SrtcpOpener>,
+}
+
+/// What is particular to a publisher or a viewer.
+pub enum Side {
+    /// Sends media to us.
+    Publisher(Publisher),
+    /// Is sent media.
+    Viewer(Viewer),
+}
+
+/// A publisher's tracks.
+pub struct Publisher {
+    /// In m-line order.
+    pub tracks: Vec<IngressTrack>,
+    /// Which track each source belongs to; at most [`SOURCES_MAX`], the oldest forgotten.
+    pub sources: Vec<(u32, u8)>,
+    /// Wall clock of the publisher on ours.
+    pub anchor: NtpAnchor,
+    /// When REMB is due, for publishers that understand nothing better.
+    pub remb_at: Option<Instant>,
+}
+
+/// A viewer's tracks.
+pub struct Viewer {
+    /// In m-line order.
+    pub tracks: Vec<EgressTrack>,
+}
+
+impl Session {
+    /// The session an admission describes.
+    pub fn new(now: Instant, admission: Admission, rng: &mut impl rand::Rng) -> Self {
+        use rand::RngExt;
+        let plan = &admission.plan;
+        let side = match admission.role {
+            Role::Publish { .. } => Side::Publisher(Publisher {
+                tracks: plan.tracks().map(IngressTrack::new).collect(),
+                sources: Vec::new(),
+                anchor: NtpAnchor::default(),
+                remb_at: None,
+            }),
+            Role::Subscribe => {
+                let tracks = plan.tracks().zip(&admission.senders).map(|(track, &ssrcs)| {
+                    EgressTrack::new(track, ssrcs, rng.random(), rng.random())
+                });
+                Side::Viewer(Viewer {
+                    tracks: tracks.collect(),
+                })
+            }
+        };
+        let mut local = admission.local;
+        local.senders = Vec::new();
+        Session {
+            id: admission.session,
+            stream: admission.stream,
+            role: admission.role,
+            tagged_mid: plan.tagged_mid().unwrap_or_default().to_owned(),
+            dtls_role: plan.dtls_role,
+            rtc: admission.rtc,
+            ice: admission.ice,
+            local,
+            side,
+            state: SessionState::New,
+            admitted_at: now,
+            heard_at: now,
+            rtc_due: now,
+            armed: None,
+            silent: false,
+            closing: None,
+            restarts: RestartBudget::new(now),
+            keys: admission.keys,
+            opener: None,
+        }
+    }
+
+    /// Whether DTLS is done.
+    pub fn is_connected(&self) -> bool {
+        matches!(
+            self.state,
+            SessionState::Connected | SessionState::Disconnected
+        )
+    }
+
+    /// When the session wants to be looked at, if nothing arrives.
+    pub fn due(&self, config: &Config) -> Instant {
+        self.rtc_due.min(self.house_due(config))
+    }
+
+    /// When the next rule about silence applies.
+    pub fn house_due(&self, config: &Config) -> Instant {
+        if !self.is_connected() {
+            return self.admitted_at + config.half_open_timeout;
+        }
+        let mut due = self.heard_at + config.dead_peer_timeout;
+        if self.state == SessionState::Connected {
+            due = due.min(self.heard_at + limits::DISCONNECTED_AFTER);
+        }
+        if let Side::Publisher(publisher) = &self.side {
+            if !self.silent {
+                due = due.min(self.heard_at + config.silent_after);
+            }
+            if let Some(remb_at) = publisher.remb_at {
+                due = due.min(remb_at);
+            }
+        }
+        due
+    }
+
+    /// Whether an incoming RTCP packet is authentic, for peers that send nothing else: str0m
+    /// handles RTCP without saying so.
+    pub fn is_authentic_rtcp(&mut self, packet: &[u8], scratch: &mut [u8]) -> bool {
+        let Some(opener) = &mut self.opener else {
+            return false;
+        };
+        opener.open(packet, scratch).is_ok()
+    }
+
+    /// Takes the peer's RTCP key from the finished handshake.
+    pub fn take_keys(&mut self) {
+        let Some(keys) = self.keys.keys() else {
+            return;
+        };
+        let profile = match keys.profile {
+            SrtpProfile::AEAD_AES_128_GCM => Profile::AeadAes128Gcm,
+            SrtpProfile::AEAD_AES_256_GCM => Profile::AeadAes256Gcm,
+            _ => Profile::Aes128CmSha1_80,
+        };
+        let role = match self.dtls_role {
+            DtlsRole::Active => whitewater_srtp::Role::Client,
+            DtlsRole::Passive => whitewater_srtp::Role::Server,
+        };
+        self.opener = KeyingMaterial::split(profile, &keys.material, role)
+            .and_then(|material| SrtcpOpener::new(&material.remote))
+            .ok();
+    }
+
+    /// Whether another restart is allowed now.
+    pub fn may_restart(&mut self, now: Instant) -> bool {
+        self.restarts.take(now)
+    }
+
+    /// Cumulative counters.
+    pub fn report(&self, now: Instant) -> SessionReport {
+        let tracks: Vec<TrackReport> = match &self.side {
+            Side::Publisher(p) => p.tracks.iter().map(|track| track.report.clone()).collect(),
+            Side::Viewer(v) => v.tracks.iter().map(|track| track.report.clone()).collect(),
+        };
+        let mut traffic = Traffic::default();
+        for track in &tracks {
+            traffic.packets += track.traffic.packets;
+            traffic.bytes += track.traffic.bytes;
+        }
+        SessionReport {
+            session: self.id,
+            traffic,
+            tracks,
+            silent_for: now.saturating_duration_since(self.heard_at),
+        }
+    }
+}
+
+impl Publisher {
+    /// The track media of this source belongs to.
+    pub fn track_of(&mut self, rtc: &mut Rtc, ssrc: u32) -> Option<u8> {
+        if let Some(&(_, track)) = self.sources.iter().find(|(known, _)| *known == ssrc) {
+            return Some(track);
+        }
+        let mid = rtc.direct_api().stream_rx(&ssrc.into())?.mid();
+        let index = self
+            .tracks
+            .iter()
+            .position(|track| str0m::media::Mid::from(track.mid.as_str()) == mid)?;
+        let track = u8::try_from(index).ok()?;
+        if self.sources.len() >= SOURCES_MAX {
+            self.sources.remove(0);
+        }
+        self.sources.push((ssrc, track));
+        Some(track)
+    }
+
+    /// The video track, which there is at most one of.
+    pub fn video(&mut self) -> Option<&mut IngressTrack> {
+        let video = |track: &&mut IngressTrack| track.kind == MediaKind::Video;
+        self.tracks.iter_mut().find(video)
+    }
+}
+
+impl Viewer {
+    /// Whether video is held back until a key frame comes.
+    pub fn is_waiting(&self) -> bool {
+        self.tracks.iter().any(EgressTrack::is_waiting)
+    }
+}
+
+/// A token bucket for ICE restarts, each of which costs a key derivation and an answer.
+struct RestartBudget {
+    tokens: u32,
+    filled_at: Instant,
+}
+
+impl RestartBudget {
+    fn new(now: Instant) -> Self {
+        RestartBudget {
+            tokens: limits::RESTARTS_BURST_MAX,
+            filled_at: now,
+        }
+    }
+
+    fn take(&mut self, now: Instant) -> bool {
+        let whole_seconds = now.saturating_duration_since(self.filled_at).as_secs();
+        if whole_seconds > 0 {
+            self.filled_at = now;
+            let gained = u32::try_from(whole_seconds).unwrap_or(u32::MAX);
+            self.tokens = self.tokens.saturating_add(gained).min(limits::RESTARTS_BURST_MAX);
+        }
+        let allowed = self.tokens > 0;
+        self.tokens = self.tokens.saturating_sub(1);
+        allowed
+    }
+}
+
+/// Sources of one publisher whose track is remembered; a publisher that changes its SSRC on every
+/// packet costs a look-up each, not memory.
+const SOURCES_MAX: usize = 16;

@@ -1,0 +1,136 @@
+//! Which transport addresses an answer offers.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use whitewater_link::Locality;
+
+/// The host's addresses, looked up again now and then because interfaces come and go.
+pub(crate) struct Addresses {
+    bound: SocketAddr,
+    advertise: Vec<IpAddr>,
+    interfaces: Vec<IpAddr>,
+    looked_up_at: Option<Instant>,
+}
+
+impl Addresses {
+    /// For sockets bound to `bound` (with its real port).
+    pub(crate) fn new(bound: SocketAddr, advertise: Vec<IpAddr>) -> Self {
+        Addresses {
+            bound,
+            advertise,
+            interfaces: Vec::new(),
+            looked_up_at: None,
+        }
+    }
+
+    /// The addresses to offer to a peer, most wanted first.
+    ///
+    /// Loopback is only for peers whose HTTP request came over loopback: to anybody else it
+    /// names a host of their own.
+    pub(crate) fn offered(&mut self, now: Instant, locality: Locality) -> Vec<SocketAddr> {
+        let age = |at: Instant| now.saturating_duration_since(at);
+        if self.looked_up_at.is_none_or(|at| age(at) >= LOOKUP_INTERVAL) {
+            self.looked_up_at = Some(now);
+            self.interfaces = interfaces();
+        }
+        select(self.bound, &self.advertise, &self.interfaces, locality)
+    }
+}
+
+fn select(
+    bound: SocketAddr,
+    advertise: &[IpAddr],
+    interfaces: &[IpAddr],
+    locality: Locality,
+) -> Vec<SocketAddr> {
+    let reachable = |ip: &&IpAddr| {
+        let family = bound.is_ipv6() || ip.is_ipv4();
+        family && (bound.ip().is_unspecified() || bound.ip() == **ip)
+    };
+    let on_loopback = locality == Locality::Loopback;
+    let mut offered: Vec<IpAddr> = Vec::new();
+    if on_loopback {
+        offered.extend(interfaces.iter().filter(|ip| ip.is_loopback()).filter(reachable));
+    }
+    if advertise.is_empty() {
+        offered.extend(interfaces.iter().filter(|ip| !ip.is_loopback()).filter(reachable));
+    } else {
+        offered.extend(advertise);
+        // A peer on this host cannot rely on the NAT turning its packets round.
+        if on_loopback {
+            offered.extend(interfaces.iter().filter(|ip| !ip.is_loopback()).filter(reachable));
+        }
+    }
+    let mut seen = Vec::new();
+    offered.retain(|ip| {
+        let fresh = !seen.contains(ip);
+        seen.push(*ip);
+        fresh
+    });
+    offered.truncate(OFFERED_MAX);
+    let with_port = |ip| SocketAddr::new(ip, bound.port());
+    offered.into_iter().map(with_port).collect()
+}
+
+fn interfaces() -> Vec<IpAddr> {
+    let all = if_addrs::get_if_addrs().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the host's addresses cannot be listed; set media.advertise");
+        Vec::new()
+    });
+    let mut addresses: Vec<IpAddr> = all.iter().map(|interface| interface.ip()).collect();
+    // Link-local addresses need a zone, which an SDP candidate has no room for.
+    addresses.retain(|ip| match ip {
+        IpAddr::V4(v4) => !v4.is_link_local(),
+        IpAddr::V6(v6) => !v6.is_unicast_link_local(),
+    });
+    addresses
+}
+
+const LOOKUP_INTERVAL: Duration = Duration::from_secs(5);
+/// Addresses in one answer; clients pair each of theirs with each of ours.
+const OFFERED_MAX: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ips(list: &[&str]) -> Vec<IpAddr> {
+        list.iter().map(|ip| ip.parse().expect("an address")).collect()
+    }
+
+    fn offered(bound: &str, advertise: &[&str], locality: Locality) -> Vec<String> {
+        let interfaces = ips(&["127.0.0.1", "::1", "192.0.2.7", "2001:db8::7"]);
+        let bound = bound.parse().expect("an address");
+        let offered = select(bound, &ips(advertise), &interfaces, locality);
+        offered.iter().map(SocketAddr::to_string).collect()
+    }
+
+    #[test]
+    fn loopback_is_offered_to_loopback_only() {
+        let remote = offered("0.0.0.0:7777", &[], Locality::Remote);
+        assert_eq!(remote, ["192.0.2.7:7777"]);
+        let here = offered("0.0.0.0:7777", &[], Locality::Loopback);
+        assert_eq!(here, ["127.0.0.1:7777", "192.0.2.7:7777"]);
+    }
+
+    #[test]
+    fn a_dual_stack_socket_offers_both_families() {
+        let here = offered("[::]:1", &[], Locality::Remote);
+        assert_eq!(here, ["192.0.2.7:1", "[2001:db8::7]:1"]);
+    }
+
+    #[test]
+    fn advertised_addresses_stand_in_for_the_hosts_own() {
+        let remote = offered("0.0.0.0:7777", &["203.0.113.9"], Locality::Remote);
+        assert_eq!(remote, ["203.0.113.9:7777"]);
+        let here = offered("0.0.0.0:7777", &["203.0.113.9"], Locality::Loopback);
+        assert_eq!(here, ["127.0.0.1:7777", "203.0.113.9:7777", "192.0.2.7:7777"]);
+    }
+
+    #[test]
+    fn a_bound_address_is_the_only_one() {
+        let here = offered("192.0.2.7:5", &[], Locality::Loopback);
+        assert_eq!(here, ["192.0.2.7:5"]);
+    }
+}

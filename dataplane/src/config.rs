@@ -1,0 +1,75 @@
+//! What the data plane is told at start.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use whitewater_net::Choice;
+use whitewater_sdp::Codec;
+
+/// Settings of the whole data plane.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The media address; an unspecified IP means every interface, port 0 a free port.
+    pub udp: SocketAddr,
+    /// Public addresses to offer in place of the interfaces' own (1:1 NAT).
+    pub advertise: Vec<IpAddr>,
+    /// Loops to run, 1..=64.
+    pub shard_count: u16,
+    /// Which back end, or the best that works.
+    pub backend: Choice,
+    /// Group equal-length datagrams to one viewer into one send (UDP_SEGMENT).
+    pub gso: bool,
+    /// Receive merged datagrams (UDP_GRO).
+    pub gro: bool,
+    /// Wanted receive buffer of each socket.
+    pub recv_buffer_bytes: usize,
+    /// Wanted send buffer of each socket.
+    pub send_buffer_bytes: usize,
+    /// Sessions of all shards together.
+    pub sessions_max: u32,
+    /// A session that never connects is freed after this.
+    pub half_open_timeout: Duration,
+    /// A peer nothing authenticated was heard from for this long is gone.
+    pub dead_peer_timeout: Duration,
+    /// A publisher this quiet may be replaced.
+    pub silent_after: Duration,
+    /// Codecs to answer with; the order is the offer's.
+    pub codecs: Vec<Codec>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            udp: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7777),
+            advertise: Vec::new(),
+            shard_count: std::thread::available_parallelism()
+                .map_or(1, |cores| cores.get().min(SHARDS_MAX as usize) as u16),
+            backend: Choice::Auto,
+            gso: true,
+            gro: true,
+            recv_buffer_bytes: 4 << 20,
+            send_buffer_bytes: 4 << 20,
+            sessions_max: 50_000,
+            half_open_timeout: Duration::from_secs(30),
+            dead_peer_timeout: Duration::from_secs(35),
+            silent_after: Duration::from_secs(3),
+            codecs: FORWARDED.to_vec(),
+        }
+    }
+}
+
+/// What can be forwarded: every codec WebRTC peers send, without looking into it.
+pub(crate) const FORWARDED: &[Codec] = &[
+    Codec::Opus,
+    Codec::Pcmu,
+    Codec::Pcma,
+    Codec::G722,
+    Codec::H264,
+    Codec::H265,
+    Codec::Vp8,
+    Codec::Vp9,
+    Codec::Av1,
+];
+
+/// A stream keeps one bit per shard that wants it.
+pub(crate) const SHARDS_MAX: u16 = 64;

@@ -1,0 +1,208 @@
+//! One core's loop: collect, handle, act.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use whitewater_engine::{Command, Config, Datagram, Engine, Input, Outbox, limits};
+use whitewater_link::queue::{Doorbell, Receiver};
+use whitewater_link::{CloseReason, Event, LoopReport, ShardUplink};
+use whitewater_net::{Backend, Outgoing};
+
+use crate::mesh::Mesh;
+use crate::negotiator::Loads;
+
+/// What one loop owns.
+pub(crate) struct Shard {
+    pub(crate) config: Config,
+    pub(crate) backend: Box<dyn Backend>,
+    pub(crate) bell: Arc<Doorbell>,
+    pub(crate) commands: Receiver<Command>,
+    pub(crate) uplink: ShardUplink,
+    pub(crate) mesh: Mesh,
+    pub(crate) loads: Loads,
+    pub(crate) run: LoopReport,
+    /// Events that found control's queue full: reliable, so they wait.
+    pub(crate) events_waiting: VecDeque<Event>,
+    pub(crate) outbox: Outbox,
+    pub(crate) outgoing: Outgoing,
+    pub(crate) shutting_down_since: Option<Instant>,
+}
+
+impl Shard {
+    /// Runs until told to end; starts afresh after a panic outside any session.
+    pub(crate) fn run(mut self) {
+        loop {
+            let now = Instant::now();
+            let mut engine = Engine::new(self.config.clone(), now, seed());
+            let turns = || self.turns(&mut engine);
+            // What a panic may leave half-done is the engine, which is thrown away, and the
+            // outbox, which is emptied below.
+            if catch_unwind(AssertUnwindSafe(turns)).is_ok() {
+                return;
+            }
+            tracing::error!(shard = self.config.shard.0, "the shard panicked and starts again");
+            self.outbox = Outbox::default();
+            self.outgoing.clear();
+            for session in engine.session_ids() {
+                self.events_waiting.push_back(Event::Closed {
+                    session,
+                    reason: CloseReason::Internal,
+                });
+            }
+            let shard = self.config.shard;
+            self.events_waiting.push_back(Event::ShardRestarted { shard });
+            self.run.panics += 1;
+        }
+    }
+
+    fn turns(&mut self, engine: &mut Engine) {
+        let mut next = Some(Instant::now());
+        let mut now = Instant::now();
+        let mut report_at = now + REPORT_INTERVAL;
+        let mut more = false;
+        while !self.is_done(engine, now) {
+            let wake_at = next.map_or(report_at, |next| next.min(report_at));
+            let timeout = if more {
+                Duration::ZERO
+            } else {
+                wake_at.saturating_duration_since(now)
+            };
+            if !self.wait(timeout) {
+                return;
+            }
+            now = Instant::now();
+            more = self.collect(engine, now);
+            next = engine.poll(now, &mut self.outbox);
+            self.act();
+            let count = u32::try_from(engine.session_count()).unwrap_or(u32::MAX);
+            let load = &self.loads[usize::from(self.config.shard.0)];
+            if load.load(Ordering::Relaxed) != count && self.commands.is_empty() {
+                load.store(count, Ordering::Relaxed);
+            }
+            self.run.turns += 1;
+            if now >= report_at {
+                report_at = now + REPORT_INTERVAL;
+                self.report(engine, now);
+            }
+        }
+        self.mesh.ring();
+    }
+
+    /// Sleeps until there is something to do. False when the back end is beyond use.
+    fn wait(&mut self, timeout: Duration) -> bool {
+        self.bell.arm();
+        let idle = self.commands.is_empty() && self.mesh.is_empty();
+        let blocked = self.mesh.is_waiting() || !self.events_waiting.is_empty();
+        let timeout = match (idle, blocked) {
+            (false, _) => Duration::ZERO,
+            // Somebody else has to make room first.
+            (true, true) => timeout.min(Duration::from_millis(1)),
+            (true, false) => timeout,
+        };
+        let woken = self.backend.wait(Some(timeout));
+        self.bell.answer();
+        if let Err(error) = woken {
+            tracing::error!(shard = self.config.shard.0, %error, "the UDP back end failed");
+            return false;
+        }
+        true
+    }
+
+    /// Handles everything that is ready, within this turn's budgets. True if more is ready.
+    fn collect(&mut self, engine: &mut Engine, now: Instant) -> bool {
+        let received = &mut self.run.received;
+        let drained = self.backend.drain(limits::DATAGRAMS_PER_TURN_MAX, &mut |datagram| {
+            received.count(datagram.bytes.len());
+            let datagram = Datagram {
+                source: datagram.source,
+                local: datagram.local,
+                bytes: datagram.bytes,
+            };
+            engine.handle(now, Input::Datagram(datagram));
+        });
+        self.mesh.drain(limits::DATAGRAMS_PER_TURN_MAX, |relay| {
+            engine.handle(now, Input::Relay(relay));
+        });
+        for _ in 0..COMMANDS_PER_TURN_MAX {
+            let Some(command) = self.commands.pop() else {
+                break;
+            };
+            if matches!(command, Command::Shutdown) {
+                self.shutting_down_since = Some(now);
+            }
+            engine.handle(now, Input::Command(command));
+        }
+        drained.more
+    }
+
+    /// Does what the engine asked for.
+    fn act(&mut self) {
+        for datagram in self.outbox.datagrams.drain(..) {
+            self.run.sent.count(datagram.bytes.len());
+            self.outgoing
+                .push(datagram.destination, datagram.local, datagram.bytes);
+        }
+        if !self.outgoing.is_empty() {
+            self.run.trains += self.outgoing.trains.len() as u64;
+            let outcome = self.backend.send(&self.outgoing);
+            self.run.send_dropped += outcome.dropped() as u64;
+            if outcome.gso_switched_off {
+                tracing::warn!(
+                    shard = self.config.shard.0,
+                    "the device refused UDP_SEGMENT: datagrams are sent one by one from now on"
+                );
+            }
+            self.outgoing.clear();
+        }
+        for (to, relay) in self.outbox.relays.drain(..) {
+            self.mesh.push(to, relay);
+        }
+        self.mesh.ring();
+        self.events_waiting.extend(self.outbox.events.drain(..));
+        while let Some(event) = self.events_waiting.pop_front() {
+            if let Err(back) = self.uplink.events.push(event) {
+                self.events_waiting.push_front(back);
+                break;
+            }
+        }
+        self.uplink.events.ring();
+    }
+
+    fn report(&mut self, engine: &Engine, now: Instant) {
+        let mut report = engine.report(now);
+        let session_level = report.run;
+        report.run = LoopReport {
+            backend: self.backend.kind().name(),
+            gso: self.backend.gso(),
+            relay_dropped: self.mesh.dropped,
+            sessions: session_level.sessions,
+            steered: session_level.steered,
+            panics: session_level.panics + self.run.panics,
+            ..self.run.clone()
+        };
+        // A full queue means control has not read the last ones; this one is not missed.
+        let _ = self.uplink.reports.send(report);
+    }
+
+    fn is_done(&self, engine: &Engine, now: Instant) -> bool {
+        self.shutting_down_since.is_some_and(|since| {
+            let gone = engine.session_count() == 0 && self.events_waiting.is_empty();
+            gone || now.saturating_duration_since(since) >= SHUTDOWN_MAX
+        })
+    }
+}
+
+fn seed() -> [u8; 32] {
+    let mut seed = [0; 32];
+    // Without randomness there are no credentials, and nothing this process may do.
+    getrandom::fill(&mut seed).expect("the kernel's random source works");
+    seed
+}
+
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+const SHUTDOWN_MAX: Duration = Duration::from_secs(1);
+/// A join costs some 100 µs of a shard: 64 of them are the longest a turn is held up by joins.
+const COMMANDS_PER_TURN_MAX: usize = 64;

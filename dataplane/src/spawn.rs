@@ -1,0 +1,287 @@
+//! Starts the shards and the negotiator.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use whitewater_engine::admission::Negotiator as Admitter;
+use whitewater_engine::session::webrtc::Identity;
+use whitewater_engine::{Config as EngineConfig, Outbox, Panics};
+use whitewater_link::queue::{Doorbell, channel};
+use whitewater_link::{LoopReport, PlanePort, ShardIndex, ShardUplink};
+use whitewater_net::{Outgoing, open};
+
+use crate::addresses::Addresses;
+use crate::config::{Config, SHARDS_MAX};
+use crate::mesh::Mesh;
+use crate::negotiator::{Loads, Negotiator};
+use crate::shard::Shard;
+
+/// The running data plane.
+pub struct DataPlane {
+    shards: Vec<ShardInfo>,
+    udp: SocketAddr,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// What one shard started with.
+#[derive(Clone, Debug)]
+pub struct ShardInfo {
+    /// Which back end.
+    pub backend: whitewater_net::BackendKind,
+    /// What the operator could do for a better one.
+    pub advice: Vec<String>,
+    /// The receive buffer the kernel gave.
+    pub recv_buffer_bytes: usize,
+    /// The send buffer the kernel gave.
+    pub send_buffer_bytes: usize,
+    /// Whether sends are grouped.
+    pub gso: bool,
+}
+
+/// Why the data plane could not start.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SpawnError {
+    /// The media address is taken or not ours.
+    Bind {
+        /// The address.
+        udp: SocketAddr,
+        /// The kernel's word.
+        source: io::Error,
+    },
+    /// No back end could be opened.
+    Backend(String),
+    /// The kernel refused a thread or a descriptor.
+    Io(io::Error),
+    /// No certificate could be made.
+    Certificate,
+    /// A setting is out of range.
+    Config(&'static str),
+}
+
+impl fmt::Display for SpawnError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SpawnError::Bind { udp, source } => {
+                write!(f, "the media address {udp} cannot be used: {source}")
+            }
+            SpawnError::Backend(why) => write!(f, "no UDP back end could be opened: {why}"),
+            SpawnError::Io(source) => write!(f, "the data plane could not start: {source}"),
+            SpawnError::Certificate => f.write_str("no DTLS certificate could be made"),
+            SpawnError::Config(what) => f.write_str(what),
+        }
+    }
+}
+
+impl std::error::Error for SpawnError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            SpawnError::Bind { source, .. } | SpawnError::Io(source) => Some(source),
+            _ => None,
+        }
+    }
+}
+
+impl From<io::Error> for SpawnError {
+    fn from(source: io::Error) -> Self {
+        SpawnError::Io(source)
+    }
+}
+
+impl DataPlane {
+    /// What each shard started with.
+    pub fn shards(&self) -> &[ShardInfo] {
+        &self.shards
+    }
+
+    /// The media address with its real port.
+    pub fn udp(&self) -> SocketAddr {
+        self.udp
+    }
+
+    /// Waits for the end of all threads, after `Command::Shutdown` or control's end.
+    pub fn join(self) {
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a data plane thread panicked");
+            }
+        }
+    }
+}
+
+/// Starts the data plane at its end of the line.
+///
+/// # Errors
+/// [`SpawnError`] says which address, back end or setting is at fault.
+pub fn spawn(config: &Config, port: PlanePort) -> Result<DataPlane, SpawnError> {
+    if config.shard_count == 0 || config.shard_count > SHARDS_MAX {
+        return Err(SpawnError::Config("the number of shards must be 1 to 64"));
+    }
+    let identity = Identity::generate().ok_or(SpawnError::Certificate)?;
+    let mut udp = free_address(config)?;
+    let count = usize::from(config.shard_count);
+    let loads: Loads = (0..count).map(|_| AtomicU32::new(0)).collect();
+    let bells = (0..count)
+        .map(|_| Doorbell::new().map(Arc::new))
+        .collect::<io::Result<Vec<_>>>()?;
+    let meshes = Mesh::all(&bells);
+
+    let mut plane = DataPlane {
+        shards: Vec::new(),
+        udp,
+        threads: Vec::new(),
+    };
+    let mut queues = Vec::new();
+    let ends = bells.into_iter().zip(meshes).zip(port.shards);
+    for (index, ((bell, mesh), uplink)) in ends.enumerate() {
+        let (commands, commands_in) = channel(COMMANDS_MAX, bell.clone());
+        queues.push(commands);
+        let shard = ShardStart {
+            index: ShardIndex(index as u16),
+            config: config.clone(),
+            udp,
+            bell,
+            mesh,
+            uplink,
+            loads: loads.clone(),
+        };
+        let (info, bound) = plane.start_shard(shard, commands_in)?;
+        udp = bound;
+        plane.udp = bound;
+        plane.shards.push(info);
+    }
+
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(io::Error::other)?;
+    let negotiator = Negotiator {
+        commands: port.commands,
+        bell: port.bell,
+        events: port.events,
+        shards: queues,
+        loads,
+        admitter: Admitter::new(identity, StdRng::from_seed(seed), &config.codecs),
+        addresses: Addresses::new(udp, config.advertise.clone()),
+        sessions_max: config.sessions_max,
+    };
+    let thread = std::thread::Builder::new()
+        .name("negotiator".to_owned())
+        .spawn(move || negotiator.run())?;
+    plane.threads.push(thread);
+    Ok(plane)
+}
+
+/// What a shard's thread starts from.
+struct ShardStart {
+    index: ShardIndex,
+    config: Config,
+    udp: SocketAddr,
+    bell: Arc<Doorbell>,
+    mesh: Mesh,
+    uplink: ShardUplink,
+    loads: Loads,
+}
+
+impl DataPlane {
+    fn start_shard(
+        &mut self,
+        start: ShardStart,
+        commands: whitewater_link::queue::Receiver<whitewater_engine::Command>,
+    ) -> Result<(ShardInfo, SocketAddr), SpawnError> {
+        let (tell, told) = mpsc::channel();
+        // The ring belongs to the thread that opens it, so the shard opens its own.
+        let run = move || match start.open(commands) {
+            Ok((shard, info, bound)) => {
+                let _ = tell.send(Ok((info, bound)));
+                drop(tell);
+                shard.run();
+            }
+            Err(error) => {
+                let _ = tell.send(Err(error));
+            }
+        };
+        let name = format!("shard-{}", self.shards.len());
+        let thread = std::thread::Builder::new().name(name).spawn(run)?;
+        self.threads.push(thread);
+        told.recv()
+            .map_err(|_| SpawnError::Backend("the shard's thread ended".to_owned()))?
+    }
+}
+
+impl ShardStart {
+    fn open(
+        self,
+        commands: whitewater_link::queue::Receiver<whitewater_engine::Command>,
+    ) -> Result<(Shard, ShardInfo, SocketAddr), SpawnError> {
+        let config = &self.config;
+        let mut net = whitewater_net::Config::new(self.udp, self.bell.try_clone_fd()?);
+        net.reuse_port = config.shard_count > 1;
+        net.recv_buffer_bytes = config.recv_buffer_bytes;
+        net.send_buffer_bytes = config.send_buffer_bytes;
+        net.gso = config.gso;
+        net.gro = config.gro;
+        net.backend = config.backend;
+        let opened = open(net).map_err(|error| SpawnError::Backend(error.to_string()))?;
+        let choice = opened.choice;
+        let backend = opened.backend;
+        let bound = backend
+            .local_addrs()
+            .first()
+            .copied()
+            .ok_or_else(|| SpawnError::Backend("the socket has no address".to_owned()))?;
+        let info = ShardInfo {
+            backend: choice.kind,
+            advice: [choice.advice, choice.buffer_advice]
+                .into_iter()
+                .flatten()
+                .collect(),
+            recv_buffer_bytes: choice.recv_buffer_bytes,
+            send_buffer_bytes: choice.send_buffer_bytes,
+            gso: backend.gso(),
+        };
+        let engine = EngineConfig {
+            shard: self.index,
+            shard_count: config.shard_count,
+            half_open_timeout: config.half_open_timeout,
+            dead_peer_timeout: config.dead_peer_timeout,
+            silent_after: config.silent_after,
+            sessions_max: config.sessions_max,
+            panics: Panics::Contain,
+        };
+        let shard = Shard {
+            config: engine,
+            backend,
+            bell: self.bell,
+            commands,
+            uplink: self.uplink,
+            mesh: self.mesh,
+            loads: self.loads,
+            run: LoopReport::default(),
+            events_waiting: VecDeque::new(),
+            outbox: Outbox::default(),
+            outgoing: Outgoing::default(),
+            shutting_down_since: None,
+        };
+        Ok((shard, info, bound))
+    }
+}
+
+/// Makes sure nobody else has the port: the shards share it by SO_REUSEPORT, with which a second
+/// server would get half of the packets without anybody noticing.
+fn free_address(config: &Config) -> Result<SocketAddr, SpawnError> {
+    let bind = |source| SpawnError::Bind {
+        udp: config.udp,
+        source,
+    };
+    let probe = UdpSocket::bind(config.udp).map_err(bind)?;
+    probe.local_addr().map_err(bind)
+}
+
+/// Joins, closes and patches that wait for a shard.
+const COMMANDS_MAX: usize = 1024;
