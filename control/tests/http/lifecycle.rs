@@ -28,6 +28,21 @@ async fn a_post_without_answer_is_504_and_its_late_session_is_closed() {
 }
 
 #[tokio::test]
+async fn an_answer_is_heard_when_it_comes_and_not_at_the_next_look() {
+    let world = World::new().await;
+    let began = std::time::Instant::now();
+    for _ in 0..40 {
+        world.watch("a").await;
+    }
+    // Without the bell each would wait a quarter of a second.
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
+}
+
+#[tokio::test]
 async fn a_client_that_hangs_up_leaves_no_session() {
     let world = World::new().await;
     let slow = offer_with("a=x-answer-after-ms:200");
@@ -161,13 +176,14 @@ async fn shutdown_ends_sessions_and_event_streams_and_returns() {
 
 #[tokio::test]
 async fn shutdown_does_not_wait_for_a_data_plane_that_hangs() {
-    let mut world = World::with(|config| config.drain_max = Duration::from_millis(600)).await;
+    let mut world = World::with(|config| config.drain_max = Duration::from_secs(2)).await;
     let session = world.publish("a").await;
     world.plane.set_held(true);
     world.begin_shutdown();
     world
         .until("draining", async || {
-            world.get("/readyz").await.status == 503
+            let reply = world.get("/readyz").await;
+            reply.status == 503 && reply.text().contains("going away")
         })
         .await;
     let reply = world.post_sdp("/whep/a", OFFER).await;
@@ -180,5 +196,5 @@ async fn shutdown_does_not_wait_for_a_data_plane_that_hangs() {
     world.get(&session.location).await.expect(204);
     let began = std::time::Instant::now();
     world.shut_down().await;
-    assert!(began.elapsed() < Duration::from_secs(3));
+    assert!(began.elapsed() < Duration::from_secs(6));
 }

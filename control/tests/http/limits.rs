@@ -39,6 +39,33 @@ async fn w_post_12_a_chunked_body_above_the_limit_is_413() {
 }
 
 #[tokio::test]
+async fn a_client_that_is_still_sending_gets_to_read_its_refusal() {
+    let world = World::new().await;
+    let size = 4 * 1024 * 1024;
+    for (path, wanted) in [
+        ("/whip/a", "415"),
+        ("/nowhere", "404"),
+        ("/session/a/b", "404"),
+    ] {
+        let mut stream = TcpStream::connect(world.at).await.expect("connect");
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: text/plain\r\n\
+             connection: close\r\ncontent-length: {size}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.expect("write");
+        stream
+            .write_all(&vec![b'x'; size])
+            .await
+            .expect("all of it is taken");
+        let answer = read_to_end(&mut stream).await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {wanted}")),
+            "{path}: {answer}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_gigabyte_is_refused_before_it_is_sent() {
     let world = World::new().await;
     let head = "POST /whip/a HTTP/1.1\r\nhost: x\r\ncontent-type: application/sdp\r\n\
