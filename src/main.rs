@@ -1,14 +1,15 @@
-//! The `whitewater` binary: allocator, arguments, exit code.
+//! The `whitewater` binary: allocator, arguments, signals, exit code.
 
 #![forbid(unsafe_code)]
 
-pub mod advice;
-pub mod cli;
-pub mod config;
-
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::filter::LevelFilter;
+use whitewater::config::{Effective, LogLevel};
+use whitewater::{Node, cli};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -18,10 +19,84 @@ fn main() -> ExitCode {
 }
 
 /// Runs the node until it is told to stop.
-fn serve(effective: config::Effective) -> ExitCode {
-    for note in &effective.notes {
-        eprintln!("note: {note}");
-    }
-    eprintln!("whitewater: this build has no node to run");
-    ExitCode::FAILURE
+fn serve(effective: Effective) -> ExitCode {
+    log_to_stderr(effective.config.log.level);
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(CONTROL_THREADS)
+        .thread_name("control")
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("whitewater: no threads for the control plane: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    runtime.block_on(async {
+        let node = match Node::start(&effective) {
+            Ok(node) => node,
+            Err(error) => {
+                eprintln!("whitewater: {error}");
+                return ExitCode::FAILURE;
+            }
+        };
+        // A reader that went away does not stop the server.
+        let _ = write!(std::io::stdout(), "{}", node.greeting());
+        let stop = match stop_signal() {
+            Ok(stop) => stop,
+            Err(error) => {
+                eprintln!("whitewater: signals cannot be handled: {error}");
+                return ExitCode::FAILURE;
+            }
+        };
+        match node.run(stop).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("whitewater: {error}");
+                ExitCode::FAILURE
+            }
+        }
+    })
 }
+
+/// Ready at SIGTERM or SIGINT.
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("SIGTERM: ending all sessions"),
+            _ = interrupt.recv() => tracing::info!("SIGINT: ending all sessions"),
+        }
+    })
+}
+
+fn log_to_stderr(level: LogLevel) {
+    let level = match level {
+        LogLevel::Off => LevelFilter::OFF,
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    };
+    // The libraries below speak up only when something is wrong: their debug lines may hold
+    // credentials and whole descriptions.
+    let filter = tracing_subscriber::filter::Targets::new()
+        .with_default(level.min(LevelFilter::WARN))
+        .with_target("whitewater", level)
+        .with_target("whitewater_control", level)
+        .with_target("whitewater_dataplane", level)
+        .with_target("whitewater_engine", level)
+        .with_target("whitewater_model", level)
+        .with_target("whitewater_net", level);
+    use tracing_subscriber::prelude::*;
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    tracing_subscriber::registry().with(lines).with(filter).init();
+}
+
+/// HTTP is light work next to media; two threads keep a slow request from holding up the rest.
+const CONTROL_THREADS: usize = 2;

@@ -16,4 +16,4 @@ mod spawn;
 pub use config::Config;
 pub use spawn::{DataPlane, ShardInfo, SpawnError, spawn};
 pub use whitewater_net::{BackendKind, Choice};
-pub use whitewater_sdp::Codec;
+pub use whitewater_sdp::{Codec, MediaKind};

@@ -142,8 +142,10 @@ impl Shard {
     fn act(&mut self) {
         for datagram in self.outbox.datagrams.drain(..) {
             self.run.sent.count(datagram.bytes.len());
+            // A back end that cannot tell the local address reports the bound one.
+            let local = datagram.local.filter(|ip| !ip.is_unspecified());
             self.outgoing
-                .push(datagram.destination, datagram.local, datagram.bytes);
+                .push(datagram.destination, local, datagram.bytes);
         }
         if !self.outgoing.is_empty() {
             self.run.trains += self.outgoing.trains.len() as u64;

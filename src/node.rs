@@ -1,0 +1,352 @@
+//! One node: the data plane, the control plane, and the line between them.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use whitewater_control::{About, AbsentStream, HttpLimits, Policy, Server};
+use whitewater_dataplane::{BackendKind, Choice, Codec, DataPlane, SpawnError};
+
+use crate::advice::{self, Readings};
+use crate::config::{self, AudioCodec, Backend, Config, Effective, PlayAbsent, VideoCodec};
+
+/// A started node.
+pub struct Node {
+    plane: DataPlane,
+    server: Server,
+    listen: SocketAddr,
+    notes: Vec<String>,
+}
+
+/// Why a node could not start.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The configuration asks for what this build does not do.
+    Config(&'static str),
+    /// The data plane.
+    Media(SpawnError),
+    /// The HTTP listener.
+    Http {
+        /// Its address.
+        listen: SocketAddr,
+        /// The kernel's word.
+        source: io::Error,
+    },
+    /// The line between the two.
+    Io(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Config(what) => f.write_str(what),
+            StartError::Media(error) => {
+                write!(f, "{error}\nchoose another address with --udp ADDR:PORT")
+            }
+            StartError::Http { listen, source } => write!(
+                f,
+                "the HTTP address {listen} cannot be used: {source}\n\
+                 choose another with --listen ADDR:PORT"
+            ),
+            StartError::Io(error) => write!(f, "the node could not start: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            StartError::Config(_) => None,
+            StartError::Media(source) => Some(source),
+            StartError::Http { source, .. } | StartError::Io(source) => Some(source),
+        }
+    }
+}
+
+impl Node {
+    /// Starts everything; must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// [`StartError`] names the address or setting at fault.
+    pub fn start(effective: &Effective) -> Result<Node, StartError> {
+        let config = &effective.config;
+        refuse_unserved(config)?;
+        let mut notes = effective.notes.clone();
+        notes.extend(prepare_machine(config));
+
+        let media = media_config(config);
+        let (control_port, plane_port) =
+            whitewater_link::line(usize::from(media.shard_count), EVENTS_MAX)
+                .map_err(StartError::Io)?;
+        let plane = whitewater_dataplane::spawn(&media, plane_port).map_err(StartError::Media)?;
+        let about = About {
+            udp_port: plane.udp().port(),
+            backend: backend_name(&plane).to_owned(),
+            ..About::default()
+        };
+        let server = Server::bind(control_config(config, about), control_port).map_err(|source| {
+            StartError::Http {
+                listen: config.http.listen,
+                source,
+            }
+        })?;
+        for shard in plane.shards() {
+            for line in &shard.advice {
+                if !notes.contains(line) {
+                    notes.push(line.clone());
+                }
+            }
+        }
+        Ok(Node {
+            listen: server.local_addr(),
+            plane,
+            server,
+            notes,
+        })
+    }
+
+    /// The HTTP address with its real port.
+    pub fn listen(&self) -> SocketAddr {
+        self.listen
+    }
+
+    /// The media address with its real port.
+    pub fn udp(&self) -> SocketAddr {
+        self.plane.udp()
+    }
+
+    /// What a person who starts the node wants to read: lines, each with its end.
+    pub fn greeting(&self) -> String {
+        let base = format!("http://{}", reachable(self.listen));
+        let shards = self.plane.shards();
+        let gso = shards.iter().any(|shard| shard.gso);
+        let mut text = format!(
+            "Whitewater {version}\n\
+             \n  Page      {base}/\
+             \n  Publish   {base}/whip/STREAM   (WHIP)\
+             \n  Watch     {base}/whep/STREAM   (WHEP)\
+             \n  Media     UDP {udp}, {count} {shards}, back end {backend}{gso}\n",
+            version = env!("CARGO_PKG_VERSION"),
+            udp = self.udp(),
+            count = shards.len(),
+            shards = if shards.len() == 1 { "shard" } else { "shards" },
+            backend = backend_text(&self.plane),
+            gso = if gso { ", UDP segmentation offload" } else { "" },
+        );
+        for note in &self.notes {
+            text += &format!("\nnote: {note}");
+        }
+        if !self.notes.is_empty() {
+            text.push('\n');
+        }
+        text.push('\n');
+        text
+    }
+
+    /// Serves until `stop` is ready, then ends in order: sessions are told, the shards end, the
+    /// listener closes.
+    ///
+    /// # Errors
+    /// The HTTP listener's.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> io::Result<()> {
+        let result = self.server.run(stop).await;
+        let plane = self.plane;
+        // The shards end by themselves within a second of control's last word.
+        let joined = tokio::task::spawn_blocking(move || plane.join());
+        let _ = tokio::time::timeout(JOIN_MAX, joined).await;
+        result
+    }
+}
+
+/// What the configuration can say and this version does not do must not be taken silently.
+fn refuse_unserved(config: &Config) -> Result<(), StartError> {
+    if !config.ice.lite {
+        return Err(StartError::Config(
+            "ice.lite = false: full ICE is not available, this node is always the lite side",
+        ));
+    }
+    if !config.auth.tokens.is_empty() || !config.auth.secret.is_empty() {
+        return Err(StartError::Config(
+            "auth.tokens and auth.secret are not enforced yet: remove them, and keep the HTTP \
+             address on loopback or behind a proxy that checks who asks",
+        ));
+    }
+    Ok(())
+}
+
+/// Raises what can be raised and says what stands in the way.
+fn prepare_machine(config: &Config) -> Vec<String> {
+    let mut readings = Readings::take(Path::new("/proc"));
+    let raised = readings.raise_open_files(|limit| {
+        let limit = rustix::process::Rlimit {
+            current: limit.soft,
+            maximum: limit.hard,
+        };
+        rustix::process::setrlimit(rustix::process::Resource::Nofile, limit)
+            .map_err(io::Error::from)
+    });
+    if let Err(error) = raised {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
+    let advice = advice::advise(&readings, config, usize::from(shard_count(config)));
+    advice.iter().map(ToString::to_string).collect()
+}
+
+fn shard_count(config: &Config) -> u16 {
+    match config.media.shards {
+        0 => whitewater_dataplane::Config::default().shard_count,
+        count => count,
+    }
+}
+
+fn media_config(config: &Config) -> whitewater_dataplane::Config {
+    let media = &config.media;
+    whitewater_dataplane::Config {
+        udp: media.udp,
+        advertise: media.advertise.clone(),
+        shard_count: shard_count(config),
+        backend: match media.backend {
+            Backend::Auto => Choice::Auto,
+            Backend::Uring => Choice::Kind(BackendKind::Uring),
+            Backend::Mmsg => Choice::Kind(BackendKind::Mmsg),
+            Backend::TokioUring => Choice::Kind(BackendKind::TokioUring),
+        },
+        gso: media.gso,
+        gro: media.gro,
+        recv_buffer_bytes: media.recv_buffer_bytes,
+        send_buffer_bytes: media.send_buffer_bytes,
+        sessions_max: config.limits.sessions_max,
+        half_open_timeout: seconds(config.limits.half_open_timeout_s),
+        dead_peer_timeout: seconds(config.limits.dead_peer_timeout_s),
+        silent_after: Duration::from_millis(config.publish.silent_after_ms.into()),
+        codecs: codecs(&config.sdp),
+    }
+}
+
+/// The codecs that are answered; an empty list of a kind allows all of that kind.
+fn codecs(sdp: &config::Sdp) -> Vec<Codec> {
+    let mut codecs = whitewater_dataplane::Config::default().codecs;
+    let video = |codec: &VideoCodec| match codec {
+        VideoCodec::Vp8 => Codec::Vp8,
+        VideoCodec::Vp9 => Codec::Vp9,
+        VideoCodec::H264 => Codec::H264,
+        VideoCodec::H265 => Codec::H265,
+        VideoCodec::Av1 => Codec::Av1,
+    };
+    let audio = |codec: &AudioCodec| match codec {
+        AudioCodec::Opus => Codec::Opus,
+        AudioCodec::Pcmu => Codec::Pcmu,
+        AudioCodec::Pcma => Codec::Pcma,
+        AudioCodec::G722 => Codec::G722,
+    };
+    let video: Vec<Codec> = sdp.video_codecs.iter().map(video).collect();
+    let audio: Vec<Codec> = sdp.audio_codecs.iter().map(audio).collect();
+    codecs.retain(|codec| {
+        let allowed = match codec.kind() {
+            whitewater_dataplane::MediaKind::Video => &video,
+            whitewater_dataplane::MediaKind::Audio => &audio,
+        };
+        allowed.is_empty() || allowed.contains(codec)
+    });
+    codecs
+}
+
+fn control_config(config: &Config, about: About) -> whitewater_control::Config {
+    let http = &config.http;
+    let strategy = &config.strategy;
+    let delay = |ms: i64| u64::try_from(ms).ok().map(Duration::from_millis);
+    let server = |server: &config::IceServer| whitewater_control::IceServer {
+        urls: server.urls.clone(),
+        username: some(&server.username),
+        credential: some(server.credential.expose()),
+    };
+    whitewater_control::Config {
+        listen: http.listen,
+        policy: Policy {
+            auto_create_whip: strategy.auto_create_whip,
+            auto_create_whep: strategy.auto_create_whep,
+            auto_delete_whip: delay(strategy.auto_delete_whip),
+            auto_delete_whep: delay(strategy.auto_delete_whep),
+            each_stream_max_sub: strategy.each_stream_max_sub,
+            cascade_push_close_sub: strategy.cascade_push_close_sub,
+            takeover: match config.publish.takeover {
+                config::Takeover::Never => whitewater_control::Takeover::Never,
+                config::Takeover::Silent => whitewater_control::Takeover::Silent,
+                config::Takeover::Always => whitewater_control::Takeover::Always,
+            },
+            silent_after: Duration::from_millis(config.publish.silent_after_ms.into()),
+            absent: match config.play.absent {
+                PlayAbsent::Wait => AbsentStream::Wait,
+                PlayAbsent::Refuse => AbsentStream::Refuse,
+            },
+            streams_max: config.limits.streams_max,
+            sessions_max: config.limits.sessions_max,
+            half_open_max: config.limits.sessions_half_open_max,
+            ..Policy::default()
+        },
+        limits: HttpLimits {
+            connections_max: http.connections_max as usize,
+            sse_clients_max: http.sse_clients_max as usize,
+            header_timeout: seconds(http.header_timeout_s),
+            body_timeout: seconds(http.body_timeout_s),
+            header_size_max: http.header_bytes_max,
+            sdp_size_max: http.sdp_body_bytes_max,
+            fragment_size_max: http.fragment_body_bytes_max,
+            json_size_max: http.json_body_bytes_max,
+            ..HttpLimits::default()
+        },
+        ice_servers: config.ice.servers.iter().map(server).collect(),
+        allowed_origins: http
+            .allowed_origins
+            .iter()
+            .map(|origin| origin.as_str().to_owned())
+            .collect(),
+        about,
+        drain_max: Duration::from_millis(config.limits.drain_timeout_ms.into()),
+        ..whitewater_control::Config::default()
+    }
+}
+
+fn some(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+fn seconds(count: u32) -> Duration {
+    Duration::from_secs(count.into())
+}
+
+fn backend_name(plane: &DataPlane) -> &'static str {
+    plane
+        .shards()
+        .first()
+        .map_or("none", |shard| shard.backend.name())
+}
+
+fn backend_text(plane: &DataPlane) -> &'static str {
+    match plane.shards().first().map(|shard| shard.backend) {
+        Some(BackendKind::Uring) => "io_uring",
+        Some(BackendKind::Mmsg) => "mmsg (recvmmsg and sendmmsg)",
+        Some(BackendKind::TokioUring) => "tokio-uring",
+        Some(BackendKind::Fake) => "fake",
+        None => "none",
+    }
+}
+
+/// An address a person can put into a browser.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
+/// Events of each shard that may wait for control: a few per session, of which thousands may
+/// change at once when a stream ends.
+const EVENTS_MAX: usize = 65_536;
+/// The shards allow themselves a second.
+const JOIN_MAX: Duration = Duration::from_secs(3);
