@@ -50,11 +50,17 @@ export async function startServer(context, { args = [] } = {}) {
   }
 }
 
+/** The environment without the tests' own switches: the server refuses settings it does not know. */
+function inherited() {
+  const own = ([name]) => !name.startsWith('WHITEWATER_');
+  return Object.fromEntries(Object.entries(process.env).filter(own));
+}
+
 function launch(args, [port, udpPort]) {
   const child = spawn(
     BINARY,
     ['serve', '--listen', `127.0.0.1:${port}`, '--udp', `0.0.0.0:${udpPort}`, ...args],
-    { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, NO_COLOR: '1' } },
+    { stdio: ['ignore', 'pipe', 'pipe'], env: { ...inherited(), NO_COLOR: '1' } },
   );
   let log = '';
   for (const pipe of [child.stdout, child.stderr]) {
