@@ -7,8 +7,10 @@
 import { Leg } from './leg.js';
 import { isRetryable, orderCodecs, retryDelayMs, sleep, withStereoOpus } from './wire.js';
 
-// Sessions are closed first when a server stops; its listener follows within this time.
-const SHUTDOWN_MS = 500;
+// A server that stops closes its sessions first. It may be back within a fraction of a second, so it is looked at
+// often enough to notice, for about a second.
+const PROBES = 8;
+const PROBE_MS = 120;
 
 /**
  * What publishers and viewers have in common: states, retries, reconnection and the end.
@@ -197,17 +199,21 @@ class Session extends EventTarget {
     this._setState('ended', reason);
   }
 
-  // A server that is well has ended this session on purpose; one that is stopping will want it back.
+  // A server that stays well has ended this session on purpose; one that stops will want it back.
   async #endUnlessServerIsGone(reason) {
     const signal = this.#stopped.signal;
-    await sleep(SHUTDOWN_MS, signal);
-    const response = await fetch(this.#endpoint, {
-      cache: 'no-store',
-      headers: this.#token ? { Authorization: `Bearer ${this.#token}` } : {},
-    }).catch(() => null);
-    if (signal.aborted) return;
-    if (response && response.status < 500) this.#finish(reason);
-    else this.#connect(0).catch(() => {});
+    const headers = this.#token ? { Authorization: `Bearer ${this.#token}` } : {};
+    for (let probe = 0; probe < PROBES; probe += 1) {
+      const response = await fetch(this.#endpoint, { cache: 'no-store', headers }).catch(() => null);
+      if (signal.aborted) return;
+      if (!response || response.status >= 500) {
+        this.#connect(PROBE_MS).catch(() => {});
+        return;
+      }
+      await sleep(PROBE_MS, signal);
+      if (signal.aborted) return;
+    }
+    this.#finish(reason);
   }
 }
 

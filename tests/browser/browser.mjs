@@ -134,7 +134,9 @@ export async function assertFlows(page, { ms = 3000, video = null, audio = 'opus
 
 /** A test that prints what its pages said when it fails, and has the server print its log. */
 export function scenario(suite, title, options, work) {
-  return suite.test(title, { timeout: 120_000, ...options }, async (context) => {
+  const only = process.env.WHITEWATER_ONLY ?? '';
+  const skip = !title.includes(only) && `WHITEWATER_ONLY=${only}`;
+  return suite.test(title, { timeout: 120_000, skip, ...options }, async (context) => {
     const pages = [];
     const open = async (shared) => {
       const page = await openPage(shared);

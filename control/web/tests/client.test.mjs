@@ -368,8 +368,10 @@ test('a server that closes: the publisher ends, the viewer comes back', async ()
     pc.become('connected');
     pc.transport.state = 'closed';
     pc.transport.dispatchEvent(new Event('statechange'));
-    await settle();
-    await advance(1500);
+    for (let count = 0; count < 12; count += 1) {
+      await settle();
+      await advance(150);
+    }
     FakePeer.all.at(-1).become('connected');
     assert.equal(of('POST').length, posts);
     assert.equal(session.state, state);
@@ -391,7 +393,7 @@ test('a publisher comes back to a server that was restarted', async () => {
   pc.transport.state = 'closed';
   pc.transport.dispatchEvent(new Event('statechange'));
   await settle();
-  await advance(600);
+  await advance(200);
   assert.equal(publisher.state, 'waiting');
   stopped = false;
   await advance(1500);

@@ -31,7 +31,7 @@ function follow(next) {
   });
 }
 
-globalThis.publish = async (url, { codec = '', bitrateMax = 800_000, width = 320, height = 240, kinds = ['audio', 'video'], token = '' } = {}) => {
+globalThis.publish = async (url, { codec = '', bitrateMax = 800_000, width = 320, height = 240, kinds = ['audio', 'video'], token = '', onlyOffer = '' } = {}) => {
   const stream = await navigator.mediaDevices.getUserMedia({
     audio: kinds.includes('audio') && { echoCancellation: false, noiseSuppression: false, autoGainControl: false },
     video: kinds.includes('video') && { width, height, frameRate: 20 },
@@ -39,6 +39,7 @@ globalThis.publish = async (url, { codec = '', bitrateMax = 800_000, width = 320
   video.muted = true;
   video.srcObject = stream;
   follow(new Publisher(url, stream, { codec, bitrateMax, token }));
+  if (onlyOffer) session.addEventListener('connection', ({ detail }) => limitOffer(detail.pc, onlyOffer), { once: true });
   await session.start();
   await connected();
 };
@@ -63,13 +64,14 @@ globalThis.forgetSession = () => {
     init.method === 'DELETE' ? Promise.resolve(new Response(null, { status: 204 })) : realFetch(url, init);
 };
 
-// A player that knows one video codec only, as far as its own offer says.
+// A peer that knows one video codec only, as far as its own offer says.
 function limitOffer(pc, codec) {
   const add = pc.addTransceiver.bind(pc);
-  pc.addTransceiver = (kind, init) => {
-    const transceiver = add(kind, init);
-    if (kind === 'video') {
-      const known = RTCRtpReceiver.getCapabilities('video').codecs;
+  pc.addTransceiver = (trackOrKind, init) => {
+    const transceiver = add(trackOrKind, init);
+    if ((trackOrKind.kind ?? trackOrKind) === 'video') {
+      const side = init.direction === 'sendonly' ? RTCRtpSender : RTCRtpReceiver;
+      const known = side.getCapabilities('video').codecs;
       transceiver.setCodecPreferences(known.filter(({ mimeType }) => mimeType === `video/${codec}`));
     }
     return transceiver;
