@@ -175,8 +175,11 @@ impl Session {
             }
             core.scratch = scratch;
         }
-        if webrtc::receive(&mut self.rtc, now, datagram.bytes).is_err() {
+        if let Err(error) = webrtc::receive(&mut self.rtc, now, datagram.bytes) {
             core.drops.count(DropReason::Malformed);
+            if kind == Kind::Dtls {
+                tracing::debug!(session = ?self.id, %error, "DTLS refused");
+            }
             if kind == Kind::Dtls && !self.is_connected() && !self.rtc.is_alive() {
                 self.closing = Some(CloseReason::HandshakeFailed);
                 return;
