@@ -41,8 +41,6 @@ fn serve(effective: Effective) -> ExitCode {
                 return ExitCode::FAILURE;
             }
         };
-        // A reader that went away does not stop the server.
-        let _ = write!(std::io::stdout(), "{}", node.greeting());
         let stop = match stop_signal() {
             Ok(stop) => stop,
             Err(error) => {
@@ -50,6 +48,8 @@ fn serve(effective: Effective) -> ExitCode {
                 return ExitCode::FAILURE;
             }
         };
+        // Signals are heard from here on. A reader that went away does not stop the server.
+        let _ = write!(std::io::stdout(), "{}", node.greeting());
         match node.run(stop).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {

@@ -1,0 +1,542 @@
+//! A small WebRTC client: it publishes or watches over a real socket, in a thread of its own.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use str0m::change::{SdpAnswer, SdpPendingOffer};
+use str0m::format::{Codec, FormatParams};
+use str0m::media::{Direction, Frequency, MediaKind, Mid, Pt};
+use str0m::net::{Protocol, Receive};
+use str0m::rtp::RtpWrite;
+use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
+
+use crate::http::{Answer, request};
+use crate::media::{Pattern, Video, VideoPacket, parse_audio, render_audio};
+
+/// What a client does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Part {
+    Publish(Pattern),
+    Watch,
+}
+
+/// What a client wants to be.
+#[derive(Clone, Debug)]
+pub(crate) struct Wish {
+    pub(crate) part: Part,
+    /// The video codecs with their payload types, most wanted first.
+    pub(crate) video: Vec<(Codec, u8)>,
+}
+
+impl Wish {
+    pub(crate) fn publish() -> Self {
+        Self::publish_as(Pattern::default())
+    }
+
+    pub(crate) fn publish_as(pattern: Pattern) -> Self {
+        Wish {
+            part: Part::Publish(pattern),
+            video: vec![(Codec::Vp8, 96)],
+        }
+    }
+
+    pub(crate) fn watch() -> Self {
+        Wish {
+            part: Part::Watch,
+            video: vec![(Codec::Vp8, 96)],
+        }
+    }
+
+    pub(crate) fn with_video(mut self, video: &[(Codec, u8)]) -> Self {
+        self.video = video.to_vec();
+        self
+    }
+
+    fn verb(&self) -> &'static str {
+        match self.part {
+            Part::Publish(_) => "whip",
+            Part::Watch => "whep",
+        }
+    }
+}
+
+/// What a client has seen.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) connected: bool,
+    /// The other side said goodbye (DTLS close_notify).
+    pub(crate) closed: bool,
+    pub(crate) video: Video,
+    /// Payload types video came with.
+    pub(crate) video_pts: BTreeSet<u8>,
+    /// Running numbers of the audio packets.
+    pub(crate) audio: BTreeSet<u32>,
+    /// Packets that are not as they were sent.
+    pub(crate) corrupt: u64,
+    /// Publisher: the frame that is sent next.
+    pub(crate) next_frame: u32,
+    /// Publisher: requests for a key frame.
+    pub(crate) key_frames_wanted: u64,
+    /// Datagrams received.
+    pub(crate) received: u64,
+}
+
+/// A running client. Dropped, it vanishes without a word.
+pub(crate) struct Client {
+    http: SocketAddr,
+    pub(crate) session: String,
+    pub(crate) answer: String,
+    seen: Arc<Mutex<Seen>>,
+    order: Arc<AtomicU8>,
+    thread: Option<JoinHandle<Option<UdpSocket>>>,
+}
+
+impl Client {
+    /// Negotiates and starts; panics when it is refused.
+    pub(crate) fn start(http: SocketAddr, stream: &str, wish: Wish) -> Client {
+        Self::try_start(http, stream, wish)
+            .unwrap_or_else(|answer| panic!("{stream}: {} {}", answer.status, answer.body))
+    }
+
+    /// Negotiates and starts.
+    ///
+    /// # Errors
+    /// The answer by which it was refused.
+    pub(crate) fn try_start(
+        http: SocketAddr,
+        stream: &str,
+        wish: Wish,
+    ) -> Result<Client, Box<Answer>> {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        socket.set_nonblocking(true).expect("a non-blocking socket");
+        let address = socket.local_addr().expect("bound");
+        let (mut rtc, offer, pending) = offer(&wish, address);
+        let path = format!("/{}/{stream}", wish.verb());
+        let answer = request(http, "POST", &path, Some(("application/sdp", &offer)))
+            .expect("the node answers");
+        if answer.status != 201 {
+            return Err(Box::new(answer));
+        }
+        let session = answer.header("location").expect("a location").to_owned();
+        let parsed = SdpAnswer::from_sdp_string(&answer.body).expect("an answer");
+        rtc.sdp_api()
+            .accept_answer(pending.0, parsed)
+            .expect("an answer that fits the offer");
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let order = Arc::new(AtomicU8::new(GO_ON));
+        let worker = Worker::new(rtc, socket, wish, pending.1, seen.clone(), order.clone());
+        let thread = std::thread::Builder::new()
+            .name("client".to_owned())
+            .spawn(move || worker.run())
+            .expect("a thread");
+        Ok(Client {
+            http,
+            session,
+            answer: answer.body,
+            seen,
+            order,
+            thread: Some(thread),
+        })
+    }
+
+    pub(crate) fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the session over HTTP; the status of the answer.
+    pub(crate) fn leave(&self) -> u16 {
+        let answer = request(self.http, "DELETE", &self.session, None);
+        answer.expect("the node answers").status
+    }
+
+    /// A publisher sends nothing more, but stays.
+    pub(crate) fn hush(&self) {
+        self.order.store(HUSH, Ordering::Relaxed);
+    }
+
+    /// A publisher that was hushed sends again.
+    pub(crate) fn speak(&self) {
+        self.order.store(GO_ON, Ordering::Relaxed);
+    }
+
+    /// Ends the client and hands its socket over, still open.
+    #[allow(dead_code, reason = "for the fan-out bench")]
+    pub(crate) fn into_socket(mut self) -> UdpSocket {
+        self.order.store(HAND_OVER, Ordering::Relaxed);
+        let thread = self.thread.take().expect("it runs");
+        let socket = thread.join().expect("no panic in the client");
+        socket.expect("the socket")
+    }
+
+    /// The two characters of our peer's user name fragment that name its shard.
+    pub(crate) fn shard(&self) -> u16 {
+        u16::from_str_radix(&self.ufrag()[..2], 16).expect("the shard's number")
+    }
+
+    /// The node's user name fragment.
+    pub(crate) fn ufrag(&self) -> &str {
+        let line = self.answer.lines();
+        let mut ufrags = line.filter_map(|line| line.strip_prefix("a=ice-ufrag:"));
+        ufrags.next().expect("a ufrag")
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.order.store(VANISH, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let ended = thread.join();
+            if !std::thread::panicking() {
+                ended.expect("no panic in the client");
+            }
+        }
+    }
+}
+
+type Pending = (SdpPendingOffer, [Mid; 2]);
+
+fn offer(wish: &Wish, address: SocketAddr) -> (Rtc, String, Pending) {
+    let mut config = RtcConfig::new()
+        .set_crypto_provider(Arc::new(str0m::crypto::from_feature_flags()))
+        .set_rtp_mode(true)
+        .set_stats_interval(None)
+        .clear_codecs()
+        .enable_opus(true, false);
+    for &(codec, pt) in &wish.video {
+        config.codec_config().add_config(
+            pt.into(),
+            Some((pt + 1).into()),
+            codec,
+            Frequency::NINETY_KHZ,
+            None,
+            format(codec),
+        );
+    }
+    let mut rtc = config.build(Instant::now());
+    let candidate = Candidate::host(address, Protocol::Udp).expect("a candidate");
+    rtc.add_local_candidate(candidate);
+    let direction = match wish.part {
+        Part::Publish(_) => Direction::SendOnly,
+        Part::Watch => Direction::RecvOnly,
+    };
+    let mut changes = rtc.sdp_api();
+    let mut add = |kind| changes.add_media(kind, direction, None, None, None);
+    let mids = [add(MediaKind::Audio), add(MediaKind::Video)];
+    let (offer, pending) = changes.apply().expect("an offer");
+    (rtc, offer.to_sdp_string(), (pending, mids))
+}
+
+fn format(codec: Codec) -> FormatParams {
+    match codec {
+        Codec::H264 => FormatParams {
+            level_asymmetry_allowed: Some(true),
+            packetization_mode: Some(1),
+            profile_level_id: Some(0x42e01f),
+            ..FormatParams::default()
+        },
+        _ => FormatParams::default(),
+    }
+}
+
+/// The thread's side of a client.
+struct Worker {
+    rtc: Rtc,
+    socket: UdpSocket,
+    source: Option<Source>,
+    video_pts: Vec<Pt>,
+    seen: Arc<Mutex<Seen>>,
+    order: Arc<AtomicU8>,
+    buffer: Vec<u8>,
+}
+
+impl Worker {
+    fn new(
+        rtc: Rtc,
+        socket: UdpSocket,
+        wish: Wish,
+        mids: [Mid; 2],
+        seen: Arc<Mutex<Seen>>,
+        order: Arc<AtomicU8>,
+    ) -> Self {
+        let source = match wish.part {
+            Part::Publish(pattern) => Some(Source::new(pattern, mids, wish.video[0].1)),
+            Part::Watch => None,
+        };
+        Worker {
+            rtc,
+            socket,
+            source,
+            video_pts: wish.video.iter().map(|(_, pt)| (*pt).into()).collect(),
+            seen,
+            order,
+            buffer: vec![0; 2048],
+        }
+    }
+
+    fn run(mut self) -> Option<UdpSocket> {
+        let mut due = Instant::now();
+        loop {
+            match self.order.load(Ordering::Relaxed) {
+                VANISH => return None,
+                HAND_OVER => return Some(self.socket),
+                _ => {}
+            }
+            self.wait(due.min(Instant::now() + LOOK_UP_INTERVAL));
+            while self.receive() {}
+            self.publish();
+            if self
+                .rtc
+                .handle_input(Input::Timeout(Instant::now()))
+                .is_err()
+            {
+                self.seen().closed = true;
+            }
+            due = self.pump();
+            if !self.rtc.is_alive() {
+                self.seen().closed = true;
+                // Nothing more will happen; stay until told to go.
+                due = Instant::now() + LOOK_UP_INTERVAL;
+            }
+            if let Some(source) = &self.source {
+                due = due.min(source.due());
+            }
+        }
+    }
+
+    fn wait(&self, until: Instant) {
+        let timeout = until.saturating_duration_since(Instant::now());
+        let timeout = Timespec::try_from(timeout).expect("a short time");
+        let mut sockets = [PollFd::new(&self.socket, PollFlags::IN)];
+        // Woken by a signal: the loop looks at everything anyway.
+        let _ = poll(&mut sockets, Some(&timeout));
+    }
+
+    /// Takes one datagram. True if there was one.
+    fn receive(&mut self) -> bool {
+        let (size, source) = match self.socket.recv_from(&mut self.buffer) {
+            Ok(received) => received,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+            // The node went away: ICMP says so on loopback.
+            Err(_) => return true,
+        };
+        let destination = self.socket.local_addr().expect("bound");
+        self.seen().received += 1;
+        let datagram = &self.buffer[..size];
+        let Ok(receive) = Receive::new(Protocol::Udp, source, destination, datagram) else {
+            self.seen().corrupt += 1;
+            return true;
+        };
+        let taken = self
+            .rtc
+            .handle_input(Input::Receive(Instant::now(), receive));
+        if taken.is_err() {
+            self.seen().closed = true;
+        }
+        self.pump();
+        true
+    }
+
+    fn publish(&mut self) {
+        let hushed = self.order.load(Ordering::Relaxed) == HUSH;
+        let connected = self.seen().connected;
+        let Some(source) = &mut self.source else {
+            return;
+        };
+        if hushed || !connected {
+            source.wait();
+            return;
+        }
+        source.send(&mut self.rtc);
+        let next_frame = source.frame;
+        self.seen().next_frame = next_frame;
+    }
+
+    /// Does what the connection asks for; returns when it wants to be called again.
+    fn pump(&mut self) -> Instant {
+        loop {
+            match self.rtc.poll_output() {
+                Ok(Output::Timeout(at)) => return at,
+                Ok(Output::Transmit(transmit)) => {
+                    // A full socket is a loss like any other.
+                    let _ = self
+                        .socket
+                        .send_to(&transmit.contents, transmit.destination);
+                }
+                Ok(Output::Event(event)) => self.on_event(event),
+                Err(_) => {
+                    self.seen().closed = true;
+                    return Instant::now() + LOOK_UP_INTERVAL;
+                }
+            }
+        }
+    }
+
+    fn on_event(&mut self, event: Event) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            Event::Connected => seen.connected = true,
+            Event::Closed => seen.closed = true,
+            Event::KeyframeRequest(_) => {
+                seen.key_frames_wanted += 1;
+                if let Some(source) = &mut self.source {
+                    source.key_wanted = true;
+                }
+            }
+            Event::RtpPacket(packet) if packet.payload.is_empty() => {}
+            Event::RtpPacket(packet) => {
+                let pt = packet.header.payload_type;
+                if self.video_pts.contains(&pt) {
+                    seen.video_pts.insert(*pt);
+                    match VideoPacket::parse(&packet.payload) {
+                        Some(packet) => seen.video.take(packet),
+                        None => seen.corrupt += 1,
+                    }
+                } else {
+                    match parse_audio(&packet.payload) {
+                        Some(number) => _ = seen.audio.insert(number),
+                        None => seen.corrupt += 1,
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where a publisher's media comes from.
+struct Source {
+    pattern: Pattern,
+    audio: Mid,
+    video: Mid,
+    video_pt: Pt,
+    video_due: Instant,
+    audio_due: Instant,
+    frame: u32,
+    /// The next packet of `frame`.
+    index: u16,
+    key: bool,
+    key_wanted: bool,
+    video_seq: u64,
+    audio_number: u32,
+}
+
+impl Source {
+    fn new(pattern: Pattern, mids: [Mid; 2], video_pt: u8) -> Self {
+        let now = Instant::now();
+        Source {
+            pattern,
+            audio: mids[0],
+            video: mids[1],
+            video_pt: video_pt.into(),
+            video_due: now,
+            audio_due: now,
+            frame: 0,
+            index: 0,
+            key: true,
+            key_wanted: true,
+            video_seq: 1000,
+            audio_number: 0,
+        }
+    }
+
+    fn due(&self) -> Instant {
+        self.video_due.min(self.audio_due)
+    }
+
+    /// Not now: nothing is made up for later.
+    fn wait(&mut self) {
+        let later = Instant::now() + LOOK_UP_INTERVAL;
+        self.video_due = self.video_due.max(later);
+        self.audio_due = self.audio_due.max(later);
+    }
+
+    fn send(&mut self, rtc: &mut Rtc) {
+        let now = Instant::now();
+        while self.audio_due <= now {
+            self.audio_due += AUDIO_INTERVAL;
+            self.send_audio(rtc, now);
+        }
+        while self.video_due <= now {
+            self.send_video(rtc, now);
+        }
+    }
+
+    fn send_audio(&mut self, rtc: &mut Rtc, now: Instant) {
+        let number = self.audio_number;
+        self.audio_number += 1;
+        let mut api = rtc.direct_api();
+        let stream = api
+            .stream_tx_by_mid(self.audio, None)
+            .expect("declared by the offer");
+        let time = number.wrapping_mul(960);
+        let payload = render_audio(number);
+        let seq = u64::from(number) + 500;
+        stream.write_rtp(RtpWrite::new(
+            OPUS_PT.into(),
+            seq.into(),
+            time,
+            now,
+            payload,
+        ));
+    }
+
+    fn send_video(&mut self, rtc: &mut Rtc, now: Instant) {
+        if self.index == 0 {
+            self.key = std::mem::take(&mut self.key_wanted);
+        }
+        let count = self.pattern.packet_count(self.key);
+        let until = if self.pattern.smooth {
+            self.index + 1
+        } else {
+            count
+        };
+        let mut api = rtc.direct_api();
+        let stream = api
+            .stream_tx_by_mid(self.video, None)
+            .expect("declared by the offer");
+        while self.index < until {
+            let packet = VideoPacket {
+                frame: self.frame,
+                index: self.index,
+                count,
+                key: self.key,
+            };
+            let time = self.frame.wrapping_mul(3000);
+            let payload = packet.render(self.pattern.payload_size);
+            let write = RtpWrite::new(self.video_pt, self.video_seq.into(), time, now, payload);
+            self.index += 1;
+            self.video_seq += 1;
+            stream.write_rtp(write.marker(self.index == count).nackable(true));
+        }
+        if self.pattern.smooth {
+            self.video_due += self.pattern.frame_interval / u32::from(count);
+        } else {
+            self.video_due += self.pattern.frame_interval;
+        }
+        if self.index == count {
+            self.index = 0;
+            self.frame += 1;
+        }
+    }
+}
+
+const GO_ON: u8 = 0;
+const HUSH: u8 = 1;
+const VANISH: u8 = 2;
+const HAND_OVER: u8 = 3;
+
+const AUDIO_INTERVAL: Duration = Duration::from_millis(20);
+/// How often orders are looked at.
+const LOOK_UP_INTERVAL: Duration = Duration::from_millis(20);
+/// str0m's own.
+const OPUS_PT: u8 = 111;

@@ -1,0 +1,12 @@
+//! Whole nodes over real sockets: HTTP in front, media on loopback, every back end.
+//!
+//! What is asserted is what arrives, never how fast.
+
+mod client;
+mod flood;
+mod forwarding;
+mod http;
+mod media;
+mod node;
+mod process;
+mod publishers;
