@@ -97,22 +97,6 @@ test('Chromium', async (suite) => {
     assert.equal((await probe(publisher)).connectionCount, 1);
   });
 
-  await scenario(suite, 'a viewer whose offer lacks the codec gets a counter-offer and plays', {}, async ({ open }) => {
-    const publisher = await open(shared);
-    await publish(publisher, server, 'counter', { onlyOffer: 'H264', kinds: ['video'] });
-    await until('the publisher to send', async () => (await probe(publisher)).framesEncoded > 10);
-    const viewer = await open(shared);
-    const statuses = [];
-    viewer.on('response', (response) => {
-      if (!['OPTIONS', 'DELETE'].includes(response.request().method())) {
-        statuses.push(`${response.request().method()} ${response.status()}`);
-      }
-    });
-    await watch(viewer, server, 'counter', { onlyOffer: 'VP8' });
-    assert.deepEqual(statuses, ['POST 406', 'PATCH 204']);
-    await assertFlows(viewer, { video: 'H264', audio: null });
-  });
-
   await scenario(suite, 'a second publisher waits until the first has left', {}, async ({ open }) => {
     const first = await open(shared);
     await publish(first, server, 'taken');
