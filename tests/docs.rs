@@ -15,10 +15,11 @@ fn read(path: impl AsRef<Path>) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// All files under `folder` whose name ends with `ending`, but those that git ignores.
+/// All files under `folder` whose name ends with `ending`, but others' and those that git ignores.
 fn files(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) {
     const IGNORED: &[&str] = &[
         "target",
+        "vendor",
         "node_modules",
         ".git",
         ".venv",
