@@ -9,13 +9,16 @@ use str0m::Rtc;
 use whitewater_link::{MediaKind, Negotiate, Refusal, Role, SessionId, ShardIndex, StreamId};
 use whitewater_link::{RequestId, TrackInfo};
 use whitewater_sdp::{
-    Capabilities, Codec, Extension, HostCandidate, HostTransport, Limits, Local, LocalIce,
-    LocalSender, Offer, Plan, SectionPlan, judge, render_answer,
+    Capabilities, Extension, HostCandidate, HostTransport, Local, LocalIce, LocalSender, Offer,
+    Plan, SectionPlan, judge, render_answer,
 };
 
 use crate::session::ice::{Credentials, LiteAgent};
 use crate::session::keys::KeyCell;
 use crate::session::webrtc::{self, Identity, SenderSsrcs};
+
+/// The parts of this interface that are not ours, for users that know no other crate of the plane.
+pub use whitewater_sdp::{Codec, Fragment, Limits};
 
 /// A session on its way to its shard.
 pub struct Admission {
@@ -120,11 +123,10 @@ impl<R: Rng> Negotiator<R> {
         let credentials = credentials(&mut self.rng, shard);
         let local = self.local(negotiate, &plan, &senders, &credentials, addresses);
         let answer = render_answer(&plan, &local);
-        let (rtc, keys) =
-            webrtc::build(&plan, &senders, &self.identity, now).map_err(|error| {
-                tracing::warn!(session = ?negotiate.session, %error, "session could not be built");
-                Refusal::Internal
-            })?;
+        let (rtc, keys) = webrtc::build(&plan, &senders, &self.identity, now).map_err(|error| {
+            tracing::warn!(session = ?negotiate.session, %error, "session could not be built");
+            Refusal::Internal
+        })?;
         let remote = Credentials {
             ufrag: plan.remote_ice.ufrag.clone(),
             pwd: plan.remote_ice.pwd.clone(),

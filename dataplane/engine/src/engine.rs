@@ -213,7 +213,10 @@ impl Engine {
 
     /// The sessions alive.
     pub fn session_ids(&self) -> Vec<SessionId> {
-        self.sessions.iter().map(|(_, session)| session.id).collect()
+        self.sessions
+            .iter()
+            .map(|(_, session)| session.id)
+            .collect()
     }
 
     /// Whether nothing is left behind: no session, stream, address or name.
@@ -517,7 +520,9 @@ impl Core {
                         .collect();
                     for to in stream.wanting_shards() {
                         let tracks = stream.tracks.clone();
-                        self.out.relays.push((to, described(id, epoch, shard, tracks)));
+                        self.out
+                            .relays
+                            .push((to, described(id, epoch, shard, tracks)));
                     }
                 }
             }
@@ -564,7 +569,9 @@ impl Core {
         stream.wanted_by |= bit;
         if let (Some(epoch), Some(Source::Here(_))) = (stream.epoch, stream.source) {
             let tracks = stream.tracks.clone();
-            self.out.relays.push((shard, described(id, epoch, own, tracks)));
+            self.out
+                .relays
+                .push((shard, described(id, epoch, own, tracks)));
         }
     }
 
@@ -591,9 +598,8 @@ impl Core {
         datagram: Datagram<'_>,
         steering: Steering,
     ) {
-        let other = |shard: &ShardIndex| {
-            shard.0 < self.config.shard_count && *shard != self.config.shard
-        };
+        let other =
+            |shard: &ShardIndex| shard.0 < self.config.shard_count && *shard != self.config.shard;
         match (steering, shard.filter(other)) {
             (Steering::Allowed, Some(shard)) => self.steer(shard, datagram),
             _ => self.drops.count(DropReason::StunUnknownUfrag),

@@ -236,9 +236,8 @@ impl Session {
             RtcEvent::RtpPacket(packet) => self.on_packet(now, packet, core),
             RtcEvent::KeyframeRequest(_) => {
                 if let Side::Viewer(viewer) = &mut self.side {
-                    let video = |t: &&mut crate::forward::egress::EgressTrack| {
-                        t.kind == MediaKind::Video
-                    };
+                    let video =
+                        |t: &&mut crate::forward::egress::EgressTrack| t.kind == MediaKind::Video;
                     if let Some(track) = viewer.tracks.iter_mut().find(video) {
                         track.report.keyframe_requests += 1;
                     }
@@ -293,7 +292,11 @@ impl Session {
             // Padding: a probe, nothing to forward.
             return;
         }
-        if core.streams.get(stream).is_none_or(|s| s.epoch != Some(*epoch)) {
+        if core
+            .streams
+            .get(stream)
+            .is_none_or(|s| s.epoch != Some(*epoch))
+        {
             core.drops.count(DropReason::StaleEpoch);
             return;
         }
@@ -334,7 +337,10 @@ impl Session {
             let Some(stream) = api.stream_tx(&track.ssrcs.main.into()) else {
                 continue;
             };
-            track.report.traffic.count(RTP_HEADER_SIZE + packet.payload.len());
+            track
+                .report
+                .traffic
+                .count(RTP_HEADER_SIZE + packet.payload.len());
             stream.write_rtp(
                 RtpWrite::new(
                     rewritten.pt.into(),
@@ -447,7 +453,10 @@ impl Publisher {
     ) -> Option<Packet> {
         let track = self.tracks.get_mut(usize::from(index))?;
         let header = &packet.header;
-        track.report.traffic.count(header.header_len + packet.payload.len());
+        track
+            .report
+            .traffic
+            .count(header.header_len + packet.payload.len());
         let pt = *header.payload_type;
         let keyframe_start = track.is_keyframe_start(pt, &packet.payload);
         if keyframe_start {

@@ -109,7 +109,9 @@ impl Core {
     /// Puts a session into the wheel, if what is there for it comes too late.
     pub(super) fn arm(&mut self, now: Instant, key: u32, session: &mut Session) {
         // An owner that is late already is looked at in the next millisecond, not in this turn.
-        let due = session.due(&self.config).max(now + Duration::from_millis(1));
+        let due = session
+            .due(&self.config)
+            .max(now + Duration::from_millis(1));
         if session.armed.is_none_or(|armed| due < armed) {
             session.armed = Some(due);
             self.wheel.insert(due, key);

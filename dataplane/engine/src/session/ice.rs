@@ -105,7 +105,8 @@ impl LiteAgent {
 
     /// Where media goes.
     pub fn path(&self) -> Option<Path> {
-        self.nominated.and_then(|index| self.paths.get(index).copied())
+        self.nominated
+            .and_then(|index| self.paths.get(index).copied())
     }
 
     /// Every verified address.
@@ -151,9 +152,7 @@ impl LiteAgent {
         if !message.is_binding_request() {
             return Err(DropReason::StunMalformed);
         }
-        let (ours, _) = message
-            .split_username()
-            .ok_or(DropReason::StunMalformed)?;
+        let (ours, _) = message.split_username().ok_or(DropReason::StunMalformed)?;
         let current = ours == self.local.ufrag;
         let credentials = if current {
             &self.local
@@ -193,9 +192,7 @@ impl LiteAgent {
         if let Some(old) = self.previous.take() {
             checked.retired_ufrag = Some(old.ufrag);
         }
-        if message.use_candidate()
-            && self.should_nominate(now, index, began, first_of_generation)
-        {
+        if message.use_candidate() && self.should_nominate(now, index, began, first_of_generation) {
             checked.path_changed = self.nominated != Some(index);
             self.nominated = Some(index);
         }
@@ -260,3 +257,208 @@ impl LiteAgent {
 
 /// Header 20, XOR-MAPPED-ADDRESS 24 or ERROR-CODE 20, MESSAGE-INTEGRITY 24, FINGERPRINT 8.
 const REPLY_SIZE_MAX: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use str0m::ice::TransId;
+
+    use super::*;
+    use crate::admission::hmac_sha1;
+
+    const OURS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
+    fn credentials(name: &str) -> Credentials {
+        Credentials {
+            ufrag: format!("{name}-ufrag"),
+            pwd: format!("{name}-password-of-enough-length"),
+        }
+    }
+
+    fn agent() -> LiteAgent {
+        LiteAgent::new(credentials("ours"), credentials("theirs"), hmac_sha1)
+    }
+
+    fn peer(port: u16) -> SocketAddr {
+        SocketAddr::from(([198, 51, 100, 9], port))
+    }
+
+    struct Check {
+        local: Credentials,
+        priority: u32,
+        nominate: bool,
+        controlling: bool,
+    }
+
+    impl Default for Check {
+        fn default() -> Self {
+            Check {
+                local: credentials("ours"),
+                priority: 100,
+                nominate: true,
+                controlling: true,
+            }
+        }
+    }
+
+    impl Check {
+        fn bytes(&self) -> Vec<u8> {
+            let username = format!("{}:theirs-ufrag", self.local.ufrag);
+            let request = StunMessage::binding_request(
+                &username,
+                TransId::new(),
+                self.controlling,
+                7,
+                self.priority,
+                self.nominate,
+            );
+            let mut buf = [0; 256];
+            let pwd = self.local.pwd.as_bytes();
+            let size = request
+                .to_bytes(Some(pwd), &mut buf, hmac_sha1)
+                .expect("a check fits");
+            buf[..size].to_vec()
+        }
+    }
+
+    #[test]
+    fn a_good_check_is_answered_to_its_sender_and_verifies_it() {
+        let mut agent = agent();
+        let checked = agent
+            .check(Instant::now(), peer(1), OURS, &Check::default().bytes())
+            .expect("authentic");
+        let reply = StunMessage::parse(&checked.reply).expect("STUN");
+        assert!(reply.is_successful_binding_response());
+        assert_eq!(reply.mapped_address(), Some(peer(1)));
+        assert!(reply.verify(credentials("ours").pwd.as_bytes(), hmac_sha1));
+        assert_eq!(checked.verified, Some(peer(1)));
+        assert!(checked.path_changed);
+        assert_eq!(agent.path().map(|path| path.remote), Some(peer(1)));
+    }
+
+    #[test]
+    fn a_check_without_our_password_changes_nothing_and_gets_no_answer() {
+        let mut agent = agent();
+        let mut forged = Check::default();
+        forged.local.pwd = "some other password of length".to_owned();
+        let now = Instant::now();
+        let result = agent.check(now, peer(1), OURS, &forged.bytes());
+        assert_eq!(result.err(), Some(DropReason::StunIntegrity));
+        let mut cut = Check::default().bytes();
+        cut.truncate(30);
+        let result = agent.check(now, peer(1), OURS, &cut);
+        assert_eq!(result.err(), Some(DropReason::StunMalformed));
+        assert_eq!(agent.path(), None);
+        assert_eq!(agent.addresses().count(), 0);
+    }
+
+    #[test]
+    fn a_peer_that_claims_our_role_is_told_so() {
+        let mut agent = agent();
+        let check = Check {
+            controlling: false,
+            ..Check::default()
+        };
+        let checked = agent
+            .check(Instant::now(), peer(1), OURS, &check.bytes())
+            .expect("authentic");
+        let reply = StunMessage::parse(&checked.reply).expect("STUN");
+        assert_eq!(reply.error_code().map(|(code, _)| code), Some(487));
+        assert_eq!(agent.path(), None);
+    }
+
+    #[test]
+    fn early_nominations_go_by_priority_and_late_ones_by_order() {
+        let mut agent = agent();
+        let start = Instant::now();
+        let mut check = |at: u64, port: u16, priority: u32| {
+            let check = Check {
+                priority,
+                ..Check::default()
+            };
+            let now = start + Duration::from_secs(at);
+            let checked = agent.check(now, peer(port), OURS, &check.bytes());
+            checked.expect("authentic");
+            agent.path().map(|path| path.remote.port())
+        };
+        assert_eq!(check(0, 1, 50), Some(1));
+        assert_eq!(check(1, 2, 90), Some(2));
+        assert_eq!(
+            check(2, 1, 50),
+            Some(2),
+            "aggressive nomination: the best pair stays"
+        );
+        assert_eq!(
+            check(30, 3, 10),
+            Some(3),
+            "a path change: the newest pair wins"
+        );
+    }
+
+    #[test]
+    fn a_restart_kills_the_old_credentials_when_the_new_ones_are_used() {
+        let mut agent = agent();
+        let now = Instant::now();
+        let old = Check::default();
+        agent
+            .check(now, peer(1), OURS, &old.bytes())
+            .expect("authentic");
+        assert_eq!(
+            agent.restart(credentials("new"), credentials("theirs2")),
+            None
+        );
+        // Until then media and checks go on over the old path.
+        let still = agent.check(now, peer(1), OURS, &old.bytes());
+        assert!(still.is_ok());
+        assert_eq!(agent.path().map(|path| path.remote), Some(peer(1)));
+        let new = Check {
+            local: credentials("new"),
+            priority: 1,
+            ..Check::default()
+        };
+        let checked = agent
+            .check(now, peer(2), OURS, &new.bytes())
+            .expect("authentic");
+        assert_eq!(checked.retired_ufrag.as_deref(), Some("ours-ufrag"));
+        assert!(checked.path_changed);
+        let dead = agent.check(now, peer(1), OURS, &old.bytes());
+        assert_eq!(dead.err(), Some(DropReason::StunUnknownUfrag));
+    }
+
+    #[test]
+    fn a_restart_that_overtakes_another_keeps_the_path_in_use_alive() {
+        let mut agent = agent();
+        let now = Instant::now();
+        let old = Check::default().bytes();
+        agent.check(now, peer(1), OURS, &old).expect("authentic");
+        agent.restart(credentials("second"), credentials("theirs2"));
+        let retired = agent.restart(credentials("third"), credentials("theirs3"));
+        assert_eq!(retired.as_deref(), Some("second-ufrag"));
+        assert!(agent.check(now, peer(1), OURS, &old).is_ok());
+        assert_eq!(agent.ufrags().count(), 2);
+    }
+
+    #[test]
+    fn addresses_are_bounded_and_the_path_in_use_is_never_forgotten() {
+        let mut agent = agent();
+        let start = Instant::now();
+        let check = Check::default();
+        agent
+            .check(start, peer(1), OURS, &check.bytes())
+            .expect("authentic");
+        let probe = Check {
+            nominate: false,
+            ..Check::default()
+        };
+        let mut forgotten = 0;
+        for port in 2..1000 {
+            let now = start + Duration::from_millis(port.into());
+            let checked = agent.check(now, peer(port), OURS, &probe.bytes());
+            forgotten += usize::from(checked.expect("authentic").forgotten.is_some());
+        }
+        assert_eq!(agent.addresses().count(), limits::ADDRESSES_PER_SESSION_MAX);
+        assert_eq!(forgotten, 999 - limits::ADDRESSES_PER_SESSION_MAX);
+        assert_eq!(agent.path().map(|path| path.remote), Some(peer(1)));
+    }
+}

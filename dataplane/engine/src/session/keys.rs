@@ -149,4 +149,3 @@ impl DtlsInstance for TapInstance {
         self.inner.close()
     }
 }
-

@@ -101,9 +101,12 @@ impl Session {
                 remb_at: None,
             }),
             Role::Subscribe => {
-                let tracks = plan.tracks().zip(&admission.senders).map(|(track, &ssrcs)| {
-                    EgressTrack::new(track, ssrcs, rng.random(), rng.random())
-                });
+                let tracks = plan
+                    .tracks()
+                    .zip(&admission.senders)
+                    .map(|(track, &ssrcs)| {
+                        EgressTrack::new(track, ssrcs, rng.random(), rng.random())
+                    });
                 Side::Viewer(Viewer {
                     tracks: tracks.collect(),
                 })
@@ -272,7 +275,10 @@ impl RestartBudget {
         if whole_seconds > 0 {
             self.filled_at = now;
             let gained = u32::try_from(whole_seconds).unwrap_or(u32::MAX);
-            self.tokens = self.tokens.saturating_add(gained).min(limits::RESTARTS_BURST_MAX);
+            self.tokens = self
+                .tokens
+                .saturating_add(gained)
+                .min(limits::RESTARTS_BURST_MAX);
         }
         let allowed = self.tokens > 0;
         self.tokens = self.tokens.saturating_sub(1);

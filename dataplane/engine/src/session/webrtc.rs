@@ -213,7 +213,11 @@ fn fingerprint(plan: &Plan) -> Option<Fingerprint> {
         .fingerprints
         .iter()
         .find(|f| f.hash == HashFunction::Sha256)
-        .or_else(|| plan.fingerprints.iter().find(|f| f.hash == HashFunction::Sha1))?;
+        .or_else(|| {
+            plan.fingerprints
+                .iter()
+                .find(|f| f.hash == HashFunction::Sha1)
+        })?;
     Some(Fingerprint {
         hash_func: best.hash.name().to_owned(),
         bytes: best.bytes.clone(),
