@@ -9,10 +9,7 @@
 
 #![forbid(unsafe_code)]
 // clippy.toml lists them; tests may read the clock to have a time to start from.
-#![cfg_attr(
-    not(test),
-    deny(clippy::disallowed_methods, clippy::disallowed_types)
-)]
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
 pub mod admission;
 mod config;
