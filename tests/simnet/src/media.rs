@@ -1,0 +1,149 @@
+//! What publishers send and viewers check: payloads that look like VP8 and Opus to the engine and
+//! say themselves which frame and packet they are.
+
+use std::time::Duration;
+
+/// One packet's own account of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Content {
+    /// Which publisher made it.
+    pub publisher: u32,
+    /// Frame number, from 0; of audio the packet number.
+    pub frame: u32,
+    /// Which packet of the frame, from 0.
+    pub index: u16,
+    /// How many the frame has.
+    pub count: u16,
+    /// A key frame.
+    pub key: bool,
+    /// When it was captured, since the world began.
+    pub captured: Duration,
+}
+
+/// The kind of a payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// Part of a video frame.
+    Video,
+    /// One audio packet.
+    Audio,
+}
+
+/// The payload is not one of ours, or was damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotOurs;
+
+impl Content {
+    /// A payload of `size` bytes, at least [`SIZE_MIN`] with the descriptor.
+    pub fn render(&self, piece: Piece, size: usize) -> Vec<u8> {
+        let mut payload = match piece {
+            Piece::Video => self.vp8_head(),
+            Piece::Audio => Vec::new(),
+        };
+        let start = payload.len();
+        payload.extend_from_slice(&MAGIC);
+        payload.extend_from_slice(&self.publisher.to_be_bytes());
+        payload.extend_from_slice(&self.frame.to_be_bytes());
+        payload.extend_from_slice(&self.index.to_be_bytes());
+        payload.extend_from_slice(&self.count.to_be_bytes());
+        payload.push(u8::from(self.key));
+        payload.extend_from_slice(&(self.captured.as_micros() as u64).to_be_bytes());
+        payload.extend_from_slice(&[0; 4]);
+        let mut filler = self.frame ^ u32::from(self.index) << 16;
+        while payload.len() < size {
+            filler = filler.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            payload.push((filler >> 24) as u8);
+        }
+        let sum = checksum(&payload[start..]);
+        payload[start + SUM_AT..start + BODY_SIZE].copy_from_slice(&sum.to_be_bytes());
+        payload
+    }
+
+    /// Reads a payload back.
+    ///
+    /// # Errors
+    /// When a byte of it is not as it was sent.
+    pub fn parse(piece: Piece, payload: &[u8]) -> Result<Self, NotOurs> {
+        let body = match piece {
+            Piece::Video => payload.get(VP8_HEAD_SIZE..),
+            Piece::Audio => Some(payload),
+        };
+        let body = body.filter(|body| body.len() >= BODY_SIZE).ok_or(NotOurs)?;
+        if body[..4] != MAGIC {
+            return Err(NotOurs);
+        }
+        let number = |at: usize, len: usize| {
+            body[at..at + len]
+                .iter()
+                .fold(0_u64, |sum, &byte| sum << 8 | u64::from(byte))
+        };
+        let content = Content {
+            publisher: number(4, 4) as u32,
+            frame: number(8, 4) as u32,
+            index: number(12, 2) as u16,
+            count: number(14, 2) as u16,
+            key: number(16, 1) == 1,
+            captured: Duration::from_micros(number(17, 8)),
+        };
+        let mut unsummed = body.to_vec();
+        unsummed[SUM_AT..BODY_SIZE].fill(0);
+        let intact = number(SUM_AT, 4) as u32 == checksum(&unsummed)
+            && (piece == Piece::Audio || payload[..VP8_HEAD_SIZE] == content.vp8_head()[..]);
+        if intact { Ok(content) } else { Err(NotOurs) }
+    }
+
+    /// A VP8 payload descriptor with a 15 bit picture id (RFC 7741 §4.2) and, in the first packet,
+    /// a frame tag (RFC 6386 §9.1): the inverse key frame bit, and the start code of key frames.
+    fn vp8_head(&self) -> Vec<u8> {
+        let first = self.index == 0;
+        let picture = (self.frame as u16 | 0x8000).to_be_bytes();
+        let start = if first { 0x10 } else { 0 };
+        let mut head = vec![0x80 | start, 0x80, picture[0], picture[1]];
+        let tag = match (first, self.key) {
+            (true, true) => [0x10, 0x02, 0x00, 0x9d, 0x01, 0x2a, 0x80, 0x02, 0xe0, 0x01],
+            (true, false) => [0x31, 0x01, 0x00, 0, 0, 0, 0, 0, 0, 0],
+            (false, _) => [0x5a; 10],
+        };
+        head.extend_from_slice(&tag);
+        head
+    }
+}
+
+fn checksum(bytes: &[u8]) -> u32 {
+    let step = |sum: u32, &byte: &u8| (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+    bytes.iter().fold(0x811c_9dc5, step)
+}
+
+const MAGIC: [u8; 4] = *b"wwsn";
+const VP8_HEAD_SIZE: usize = 14;
+const SUM_AT: usize = 25;
+const BODY_SIZE: usize = 29;
+/// The smallest payload that carries everything.
+pub(crate) const SIZE_MIN: usize = VP8_HEAD_SIZE + BODY_SIZE;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_rendered_reads_back_and_one_wrong_bit_is_noticed() {
+        let content = Content {
+            publisher: 7,
+            frame: 40_000,
+            index: 2,
+            count: 3,
+            key: true,
+            captured: Duration::from_micros(1_234_567),
+        };
+        for piece in [Piece::Video, Piece::Audio] {
+            let payload = content.render(piece, 200);
+            assert_eq!(payload.len(), 200);
+            assert_eq!(Content::parse(piece, &payload), Ok(content));
+            for bit in 0..payload.len() * 8 {
+                let mut wrong = payload.clone();
+                wrong[bit / 8] ^= 1 << (bit % 8);
+                assert_eq!(Content::parse(piece, &wrong), Err(NotOurs), "bit {bit}");
+            }
+        }
+    }
+}

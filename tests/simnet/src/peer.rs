@@ -1,0 +1,329 @@
+//! One scripted WebRTC peer: full ICE, str0m's own SDP, RTP in and out.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use str0m::change::{SdpAnswer, SdpPendingOffer};
+use str0m::config::DtlsCert;
+use str0m::format::{Codec, FormatParams};
+use str0m::media::{Direction, Frequency, KeyframeRequestKind, MediaKind, Mid};
+use str0m::net::{DatagramRecv, Protocol, Receive};
+use str0m::rtp::ExtensionMap;
+use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
+use whitewater_link::{Epoch, SessionId, ShardIndex};
+
+use crate::link::Wire;
+use crate::publisher::{Published, Script};
+use crate::viewer::Watched;
+
+/// A payload type of the video section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VideoFormat {
+    /// Payload type.
+    pub pt: u8,
+    /// That of its retransmissions.
+    pub rtx_pt: Option<u8>,
+    /// What it stands for.
+    pub codec: Codec,
+}
+
+/// Which sections the offer has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tracks {
+    /// Audio, then video.
+    Both,
+    /// Only video.
+    Video,
+    /// Only audio.
+    Audio,
+}
+
+/// What a peer offers.
+#[derive(Clone, Debug)]
+pub struct PeerConfig {
+    /// Its sections.
+    pub tracks: Tracks,
+    /// In order of preference.
+    pub video: Vec<VideoFormat>,
+    /// Opus.
+    pub audio_pt: u8,
+    /// Other header extensions than str0m's usual.
+    pub extensions: Option<ExtensionMap>,
+    /// What a publisher sends.
+    pub script: Script,
+}
+
+impl Default for PeerConfig {
+    fn default() -> Self {
+        PeerConfig {
+            tracks: Tracks::Both,
+            video: vec![
+                VideoFormat {
+                    pt: 96,
+                    rtx_pt: Some(97),
+                    codec: Codec::Vp8,
+                },
+                VideoFormat {
+                    pt: 102,
+                    rtx_pt: Some(103),
+                    codec: Codec::H264,
+                },
+            ],
+            audio_pt: 111,
+            extensions: None,
+            script: Script::default(),
+        }
+    }
+}
+
+pub(crate) enum Side {
+    Publisher(Published),
+    Viewer(Box<Watched>),
+}
+
+/// A peer and the network before it.
+pub(crate) struct Peer {
+    pub(crate) rtc: Rtc,
+    pub(crate) side: Side,
+    pub(crate) session: SessionId,
+    pub(crate) shard: ShardIndex,
+    /// As the peer sees itself.
+    pub(crate) private: SocketAddr,
+    /// As the server sees it.
+    pub(crate) public: SocketAddr,
+    pub(crate) up: Wire,
+    pub(crate) down: Wire,
+    /// False once the machine is switched off.
+    pub(crate) powered: bool,
+    pub(crate) connected_at: Option<Instant>,
+    /// When the server's close_notify came.
+    pub(crate) closed_at: Option<Instant>,
+    pub(crate) due: Instant,
+    pub(crate) offer: String,
+    pub(crate) answer: String,
+    pub(crate) video_mid: Option<Mid>,
+    pub(crate) audio_mid: Option<Mid>,
+    pub(crate) video_pts: Vec<u8>,
+    pending: Option<SdpPendingOffer>,
+    outgoing: Vec<(SocketAddr, Vec<u8>)>,
+}
+
+/// Who and where a new peer is.
+pub(crate) struct Place {
+    pub(crate) session: SessionId,
+    pub(crate) epoch: Option<Epoch>,
+    pub(crate) address: SocketAddr,
+    /// For content: tells publishers apart.
+    pub(crate) number: u32,
+}
+
+impl Peer {
+    /// A peer that has made its offer.
+    pub(crate) fn new(
+        now: Instant,
+        began: Instant,
+        config: &PeerConfig,
+        link: crate::Link,
+        place: Place,
+    ) -> Self {
+        let mut rtc = rtc_config(config).build(now);
+        let candidate = Candidate::host(place.address, Protocol::Udp).expect("a plain address");
+        rtc.add_local_candidate(candidate);
+        let direction = match place.epoch {
+            Some(_) => Direction::SendOnly,
+            None => Direction::RecvOnly,
+        };
+        let mut changes = rtc.sdp_api();
+        let mut add = |kind| changes.add_media(kind, direction, None, None, None);
+        let audio_mid = (config.tracks != Tracks::Video).then(|| add(MediaKind::Audio));
+        let video_mid = (config.tracks != Tracks::Audio).then(|| add(MediaKind::Video));
+        let (offer, pending) = changes.apply().expect("an offer with sections");
+        let side = match place.epoch {
+            Some(_) => Side::Publisher(Published::new(place.number, began, config)),
+            None => Side::Viewer(Box::new(Watched::new(began))),
+        };
+        Peer {
+            rtc,
+            side,
+            session: place.session,
+            shard: ShardIndex(0),
+            private: place.address,
+            public: place.address,
+            up: Wire::new(link.up),
+            down: Wire::new(link.down),
+            powered: true,
+            connected_at: None,
+            closed_at: None,
+            due: now,
+            offer: offer.to_sdp_string(),
+            answer: String::new(),
+            video_mid,
+            audio_mid,
+            video_pts: config.video.iter().map(|format| format.pt).collect(),
+            pending: Some(pending),
+            outgoing: Vec::new(),
+        }
+    }
+
+    /// Takes the answer to the offer made last.
+    pub(crate) fn accept(&mut self, answer: &str) {
+        let parsed = SdpAnswer::from_sdp_string(answer).expect("str0m reads our answer");
+        let pending = self.pending.take().expect("an offer is open");
+        let accepted = self.rtc.sdp_api().accept_answer(pending, parsed);
+        accepted.expect("str0m takes our answer");
+        self.answer = answer.to_owned();
+    }
+
+    /// Makes new credentials; the fragment for the PATCH.
+    pub(crate) fn restart(&mut self) -> String {
+        let mut changes = self.rtc.sdp_api();
+        let credentials = changes.ice_restart(true);
+        let (_, pending) = changes.apply().expect("a restart is a change");
+        self.pending = Some(pending);
+        format!(
+            "a=ice-ufrag:{}\r\na=ice-pwd:{}\r\n",
+            credentials.ufrag, credentials.pass
+        )
+    }
+
+    /// One datagram from the server.
+    pub(crate) fn receive(&mut self, now: Instant, source: SocketAddr, bytes: &[u8]) {
+        if !self.powered {
+            return;
+        }
+        let Ok(contents) = DatagramRecv::try_from(bytes) else {
+            return;
+        };
+        let receive = Receive {
+            proto: Protocol::Udp,
+            source,
+            destination: self.private,
+            contents,
+        };
+        // What the peer cannot take in is lost for it; the verdict shows it.
+        let _ = self.rtc.handle_input(Input::Receive(now, receive));
+        // str0m keeps one received packet: it is taken out before the next comes in.
+        self.pump(now);
+        self.due = now;
+    }
+
+    /// Takes everything out of str0m; when it wants to be called.
+    fn pump(&mut self, now: Instant) -> Instant {
+        while self.rtc.is_alive() {
+            match self.rtc.poll_output() {
+                Ok(Output::Timeout(at)) => return at,
+                Ok(Output::Transmit(transmit)) => {
+                    self.outgoing
+                        .push((transmit.destination, transmit.contents.into()));
+                }
+                Ok(Output::Event(event)) => self.on_event(now, event),
+                Err(_) => break,
+            }
+        }
+        now + IDLE_MAX
+    }
+
+    /// Does what is due; sends through `send`.
+    pub(crate) fn drive(&mut self, now: Instant, send: &mut impl FnMut(SocketAddr, Vec<u8>)) {
+        if !self.powered {
+            return;
+        }
+        if self.closed_at.is_none() && self.connected_at.is_some() {
+            match &mut self.side {
+                Side::Publisher(publisher) => {
+                    publisher.play(now, &mut self.rtc, self.video_mid, self.audio_mid);
+                }
+                Side::Viewer(viewer) => {
+                    if viewer.wants_keyframe(now) {
+                        self.request_keyframe();
+                    }
+                }
+            }
+        }
+        let _ = self.rtc.handle_input(Input::Timeout(now));
+        let rtc_due = self.pump(now);
+        for (to, bytes) in self.outgoing.drain(..) {
+            send(to, bytes);
+        }
+        let script_due = match &self.side {
+            Side::Publisher(publisher) if self.connected_at.is_some() => publisher.due(),
+            // What was due already was looked at just now; the next datagram comes first.
+            Side::Viewer(viewer) => viewer.due().filter(|due| *due > now),
+            Side::Publisher(_) => None,
+        };
+        let due = script_due.map_or(rtc_due, |due| due.min(rtc_due));
+        self.due = due.clamp(now + TICK, now + IDLE_MAX);
+    }
+
+    fn on_event(&mut self, now: Instant, event: Event) {
+        match (event, &mut self.side) {
+            (Event::Connected, _) => self.connected_at = Some(now),
+            (Event::Closed, _) => self.closed_at = Some(now),
+            (Event::KeyframeRequest(_), Side::Publisher(publisher)) => publisher.requested(now),
+            (Event::RtpPacket(packet), Side::Viewer(viewer)) => {
+                let video = self.video_pts.contains(&*packet.header.payload_type);
+                viewer.packet(now, video, &packet);
+            }
+            _ => {}
+        }
+    }
+
+    fn request_keyframe(&mut self) {
+        let Some(mid) = self.video_mid else {
+            return;
+        };
+        let mut api = self.rtc.direct_api();
+        if let Some(stream) = api.stream_rx_by_mid(mid, None) {
+            stream.request_keyframe(KeyframeRequestKind::Pli);
+        }
+    }
+}
+
+fn rtc_config(config: &PeerConfig) -> RtcConfig {
+    static CERTIFICATE: OnceLock<DtlsCert> = OnceLock::new();
+    let crypto = Arc::new(str0m::crypto::from_feature_flags());
+    let certificate = CERTIFICATE.get_or_init(|| {
+        let made = crypto.dtls_provider.generate_certificate();
+        made.expect("the crypto library makes certificates")
+    });
+    let mut rtc = RtcConfig::new()
+        .set_crypto_provider(crypto.clone())
+        .set_dtls_cert(certificate.clone())
+        .set_rtp_mode(true)
+        .set_rtcp_report_interval_audio(Duration::from_secs(1))
+        .set_rtcp_report_interval_video(Duration::from_secs(1))
+        .clear_codecs();
+    let codecs = rtc.codec_config();
+    codecs.add_config(
+        config.audio_pt.into(),
+        None,
+        Codec::Opus,
+        Frequency::FORTY_EIGHT_KHZ,
+        Some(2),
+        FormatParams::parse_line("minptime=10;useinbandfec=1"),
+    );
+    for format in &config.video {
+        let (pt, rtx) = (format.pt.into(), format.rtx_pt.map(Into::into));
+        match format.codec {
+            Codec::H264 => codecs.add_h264(pt, rtx, true, 0x42_e0_1f),
+            codec => codecs.add_config(
+                pt,
+                rtx,
+                codec,
+                Frequency::NINETY_KHZ,
+                None,
+                FormatParams::default(),
+            ),
+        }
+    }
+    match &config.extensions {
+        Some(extensions) => rtc.set_extension_map(extensions.clone()),
+        None => rtc,
+    }
+}
+
+/// Times are kept on a grid, so that what happens together is handled together.
+pub(crate) const TICK: Duration = Duration::from_micros(250);
+/// A peer is looked at this often even when it says nothing.
+const IDLE_MAX: Duration = Duration::from_secs(1);
