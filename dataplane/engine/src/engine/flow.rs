@@ -10,7 +10,7 @@ use whitewater_link::{
     CloseReason, Epoch, Event, MediaKind, PacketMeta, Relay, RelayPacket, Role, SessionState,
     StreamId, TrackDescription, TrackInfo,
 };
-use whitewater_rtp::demux::Kind;
+use whitewater_rtp::demux::{Kind, classify};
 
 use super::{Core, Datagram, Engine};
 use crate::drops::DropReason;
@@ -210,6 +210,8 @@ impl Session {
                     self.rtc_due = at;
                     return;
                 }
+                // The answer to `connect_path`'s check: the inner path is on no wire.
+                Ok(Output::Transmit(transmit)) if classify(&transmit.contents) == Kind::Stun => {}
                 Ok(Output::Transmit(transmit)) => {
                     if let Some(path) = self.ice.path() {
                         core.send(path.remote, Some(path.local), transmit.contents.into());
@@ -354,7 +356,6 @@ impl Session {
                 .nackable(meta.kind == MediaKind::Video),
             );
         }
-        drop(api);
         if self.rtc.handle_input(RtcInput::Timeout(now)).is_err() {
             self.closing = Some(CloseReason::Internal);
             return false;
