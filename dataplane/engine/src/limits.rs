@@ -20,8 +20,10 @@ pub const RTX_VIDEO_PACKETS_MAX: usize = 512;
 pub const RTX_AUDIO_PACKETS_MAX: usize = 64;
 /// The age at which a sent packet is too old to be worth sending again.
 pub const RTX_AGE_MAX: Duration = Duration::from_secs(1);
-/// Share of a viewer's rate that retransmissions may take: 20 % of what is sent.
-pub const RTX_RATIO_MAX: f32 = 0.2;
+/// Share of a viewer's rate that retransmissions may take. At 20 % of loss a quarter of what is
+/// sent is asked for again, more with feedback lost too: in simulation a cap of 0.2 shows 66 to
+/// 80 % of the frames then, this one 90 to 100 %.
+pub const RTX_RATIO_MAX: f32 = 0.5;
 
 /// At most two key frame requests a second and layer reach the publisher.
 pub const KEYFRAME_REQUEST_INTERVAL: Duration = Duration::from_millis(500);
