@@ -150,7 +150,7 @@ impl Shard {
         if !self.outgoing.is_empty() {
             self.run.trains += self.outgoing.trains.len() as u64;
             let outcome = self.backend.send(&self.outgoing);
-            self.run.send_dropped += outcome.dropped() as u64;
+            self.run.send_dropped += outcome.dropped();
             if outcome.gso_switched_off {
                 tracing::warn!(
                     shard = self.config.shard.0,

@@ -329,11 +329,11 @@ impl Engine {
                 tracks,
                 from,
             } => {
-                if let Some(entry) = self.core.streams.get_mut(&stream) {
-                    if entry.publish(epoch, Source::There(from)) {
-                        entry.tracks = tracks;
-                        self.core.wanted.push(stream);
-                    }
+                if let Some(entry) = self.core.streams.get_mut(&stream)
+                    && entry.publish(epoch, Source::There(from))
+                {
+                    entry.tracks = tracks;
+                    self.core.wanted.push(stream);
                 }
             }
             Relay::Ended { stream, epoch } => {
@@ -508,7 +508,7 @@ impl Core {
     /// Puts a session into its stream's entry.
     fn join(&mut self, id: StreamId, role: Role, key: u32, session: &Session) {
         let shard = self.config.shard;
-        let stream = self.streams.entry(id).or_insert_with(Stream::new);
+        let stream = self.streams.entry(id).or_default();
         stream.holders += 1;
         match (role, &session.side) {
             (Role::Publish { epoch }, Side::Publisher(publisher)) => {
@@ -565,7 +565,7 @@ impl Core {
             }
             return;
         }
-        let stream = self.streams.entry(id).or_insert_with(Stream::new);
+        let stream = self.streams.entry(id).or_default();
         stream.wanted_by |= bit;
         if let (Some(epoch), Some(Source::Here(_))) = (stream.epoch, stream.source) {
             let tracks = stream.tracks.clone();

@@ -190,7 +190,6 @@ impl Session {
                 stream.request_remb(Bitrate::mbps(REMB_MBPS));
             }
         }
-        drop(api);
         self.rtc_due = self.rtc_due.min(now);
     }
 }

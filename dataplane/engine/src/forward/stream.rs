@@ -8,8 +8,8 @@ use whitewater_link::{Epoch, ShardIndex, TrackDescription};
 use super::egress::Packet;
 use super::keyframe::KeyframeThrottle;
 
-/// One stream on one shard.
-#[derive(Debug)]
+/// One stream on one shard; by default one nobody has said anything about.
+#[derive(Debug, Default)]
 pub struct Stream {
     /// The newest publisher's number; packets of older ones are dropped.
     pub epoch: Option<Epoch>,
@@ -43,22 +43,6 @@ pub enum Source {
 }
 
 impl Stream {
-    /// A stream nobody has said anything about.
-    pub fn new() -> Self {
-        Stream {
-            epoch: None,
-            source: None,
-            tracks: Arc::from([]),
-            viewers: Vec::new(),
-            holders: 0,
-            viewers_admitted: 0,
-            wanted_by: 0,
-            pending: Vec::new(),
-            throttle: KeyframeThrottle::default(),
-            retry_at: None,
-        }
-    }
-
     /// Whether the entry can go.
     pub fn is_unused(&self) -> bool {
         self.holders == 0 && self.wanted_by == 0
