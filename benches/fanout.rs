@@ -37,6 +37,10 @@ use client::{Client, Wish};
 use media::Pattern;
 use node::{Running, eventually};
 
+/// The binary's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let plan = match Plan::from_environment() {
         Ok(plan) => plan,
@@ -236,14 +240,17 @@ fn on_cpu(task: u32) -> Option<Duration> {
 
 /// Empties the viewers' sockets now and then, so that no viewer's thread is woken by a packet.
 struct Drain {
-    sockets: Arc<Mutex<Vec<(UdpSocket, Arc<AtomicU64>)>>>,
+    sockets: Arc<Mutex<Vec<Drained>>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
+/// A viewer's socket, and where its datagrams are counted.
+type Drained = (UdpSocket, Arc<AtomicU64>);
+
 impl Drain {
     fn start() -> Self {
-        let sockets = Arc::new(Mutex::new(Vec::<(UdpSocket, Arc<AtomicU64>)>::new()));
+        let sockets = Arc::new(Mutex::new(Vec::<Drained>::new()));
         let stop = Arc::new(AtomicBool::new(false));
         let (shared, stopped) = (sockets.clone(), stop.clone());
         let thread = std::thread::spawn(move || {

@@ -128,7 +128,7 @@ impl Video {
         self.packets += 1;
         self.first.get_or_insert(packet);
         let (seen, _) = self.frames.entry(packet.frame).or_insert((0, packet.count));
-        self.duplicates += u64::from(*seen >> packet.index & 1);
+        self.duplicates += *seen >> packet.index & 1;
         *seen |= 1 << packet.index;
     }
 
