@@ -94,6 +94,7 @@ pub(crate) struct Peer {
     pub(crate) public: SocketAddr,
     pub(crate) up: Wire,
     pub(crate) down: Wire,
+    pub(crate) up_filter: Option<fn(&[u8]) -> bool>,
     /// False once the machine is switched off.
     pub(crate) powered: bool,
     pub(crate) connected_at: Option<Instant>,
@@ -152,6 +153,7 @@ impl Peer {
             public: place.address,
             up: Wire::new(link.up),
             down: Wire::new(link.down),
+            up_filter: None,
             powered: true,
             connected_at: None,
             closed_at: None,

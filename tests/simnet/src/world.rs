@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -45,6 +45,8 @@ pub struct Tapped {
     pub peer: PeerId,
     /// Which way.
     pub way: Way,
+    /// The address of the server it came to or left from.
+    pub server: IpAddr,
     /// All of it.
     pub bytes: Vec<u8>,
 }
@@ -396,6 +398,11 @@ impl World {
         self.peers[peer.0].down.black_out(until);
     }
 
+    /// Loses what `which` picks of what the peer sends from now on.
+    pub fn lose_up(&mut self, peer: PeerId, which: fn(&[u8]) -> bool) {
+        self.peers[peer.0].up_filter = Some(which);
+    }
+
     /// Changes the link; what is under way stays.
     pub fn relink(&mut self, peer: PeerId, link: Link) {
         self.peers[peer.0].up.path = link.up;
@@ -676,7 +683,7 @@ impl World {
         entry.datagrams_in += 1;
         entry.bytes_in += bytes.len() as u64;
         if let Some(&peer) = self.by_public.get(&source).filter(|_| self.tapping) {
-            self.note(peer, Way::Up, bytes);
+            self.note(peer, Way::Up, local.ip(), bytes);
         }
         let datagram = Datagram {
             source,
@@ -698,10 +705,10 @@ impl World {
             let Some(&peer) = self.by_public.get(&datagram.destination) else {
                 continue;
             };
-            if self.tapping {
-                self.note(peer, Way::Down, &datagram.bytes);
-            }
             let local = datagram.local.unwrap_or(self.server.ip());
+            if self.tapping {
+                self.note(peer, Way::Down, local, &datagram.bytes);
+            }
             let source = SocketAddr::new(local, self.server.port());
             let size = datagram.bytes.len();
             let arrivals = self.peers[peer].down.carry(self.now, size, &mut self.rng);
@@ -729,7 +736,11 @@ impl World {
         let mut sent = Vec::new();
         self.peers[index].drive(self.now, &mut |to, bytes| sent.push((to, bytes)));
         let source = self.peers[index].public;
+        let filter = self.peers[index].up_filter;
         for (local, bytes) in sent {
+            if filter.is_some_and(|which| which(&bytes)) {
+                continue;
+            }
             let arrivals = self.peers[index]
                 .up
                 .carry(self.now, bytes.len(), &mut self.rng);
@@ -750,11 +761,12 @@ impl World {
         }
     }
 
-    fn note(&mut self, peer: usize, way: Way, bytes: &[u8]) {
+    fn note(&mut self, peer: usize, way: Way, server: IpAddr, bytes: &[u8]) {
         self.tapped.push(Tapped {
             at: self.now,
             peer: PeerId(peer),
             way,
+            server,
             bytes: bytes.to_vec(),
         });
     }
@@ -763,10 +775,10 @@ impl World {
 /// As the kernel spreads datagrams over sockets: by the source, for us at random.
 fn shard_for(source: SocketAddr, count: usize) -> usize {
     let mut mixed = u64::from(source.port());
-    if let std::net::IpAddr::V4(ip) = source.ip() {
+    if let IpAddr::V4(ip) = source.ip() {
         mixed |= u64::from(u32::from(ip)) << 16;
     }
     (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as usize % count
 }
 
-const SERVER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 3478);
+const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 3478);
