@@ -1,6 +1,6 @@
 //! The configuration of a node: what can be set, where it is read from, how it is shown.
 //!
-//! Every key is declared once, in [`keys`]: its type, default, unit and documentation. The typed
+//! Every key is declared once, in `keys.rs`: its type, default, unit and documentation. The typed
 //! [`Config`], the environment names, `whitewater config print`, the reference in
 //! `docs/configuration.md` and the texts of refusals all come from that table. Values are set by
 //! flags, environment and file, in this order of precedence, and each of them is judged alike.

@@ -25,11 +25,11 @@ pub struct Path {
     pub loss: f64,
     /// Losses that come together.
     pub burst: Option<Burst>,
-    /// Share of datagrams that are overtaken, by up to [`REORDER_BY_MAX`].
+    /// Share of datagrams that are overtaken, by up to `REORDER_BY_MAX`.
     pub reorder: f64,
     /// Share of datagrams that arrive twice.
     pub duplicate: f64,
-    /// What fits through; datagrams that would wait more than [`QUEUE_MAX`] are lost.
+    /// What fits through; datagrams that would wait more than `QUEUE_MAX` are lost.
     pub bandwidth_bps: Option<u64>,
 }
 

@@ -34,7 +34,7 @@ pub enum Piece {
 pub struct NotOurs;
 
 impl Content {
-    /// A payload of `size` bytes, at least [`SIZE_MIN`] with the descriptor.
+    /// A payload of `size` bytes, at least `SIZE_MIN` with the descriptor.
     pub fn render(&self, piece: Piece, size: usize) -> Vec<u8> {
         let mut payload = match piece {
             Piece::Video => self.vp8_head(),

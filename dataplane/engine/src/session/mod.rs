@@ -74,7 +74,7 @@ pub enum Side {
 pub struct Publisher {
     /// In m-line order.
     pub tracks: Vec<IngressTrack>,
-    /// Which track each source belongs to; at most [`SOURCES_MAX`], the oldest forgotten.
+    /// Which track each source belongs to; at most `SOURCES_MAX`, the oldest forgotten.
     pub sources: Vec<(u32, u8)>,
     /// Wall clock of the publisher on ours.
     pub anchor: NtpAnchor,
