@@ -95,7 +95,10 @@ fn log_to_stderr(level: LogLevel) {
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
-    tracing_subscriber::registry().with(lines).with(filter).init();
+    tracing_subscriber::registry()
+        .with(lines)
+        .with(filter)
+        .init();
 }
 
 /// HTTP is light work next to media; two threads keep a slow request from holding up the rest.

@@ -87,12 +87,13 @@ impl Node {
             backend: backend_name(&plane).to_owned(),
             ..About::default()
         };
-        let server = Server::bind(control_config(config, about), control_port).map_err(|source| {
-            StartError::Http {
-                listen: config.http.listen,
-                source,
-            }
-        })?;
+        let server =
+            Server::bind(control_config(config, about), control_port).map_err(|source| {
+                StartError::Http {
+                    listen: config.http.listen,
+                    source,
+                }
+            })?;
         for shard in plane.shards() {
             for line in &shard.advice {
                 if !notes.contains(line) {
@@ -134,7 +135,11 @@ impl Node {
             count = shards.len(),
             shards = if shards.len() == 1 { "shard" } else { "shards" },
             backend = backend_text(&self.plane),
-            gso = if gso { ", UDP segmentation offload" } else { "" },
+            gso = if gso {
+                ", UDP segmentation offload"
+            } else {
+                ""
+            },
         );
         for note in &self.notes {
             text += &format!("\nnote: {note}");

@@ -30,7 +30,10 @@ impl Addresses {
     /// names a host of their own.
     pub(crate) fn offered(&mut self, now: Instant, locality: Locality) -> Vec<SocketAddr> {
         let age = |at: Instant| now.saturating_duration_since(at);
-        if self.looked_up_at.is_none_or(|at| age(at) >= LOOKUP_INTERVAL) {
+        if self
+            .looked_up_at
+            .is_none_or(|at| age(at) >= LOOKUP_INTERVAL)
+        {
             self.looked_up_at = Some(now);
             self.interfaces = interfaces();
         }
@@ -51,15 +54,30 @@ fn select(
     let on_loopback = locality == Locality::Loopback;
     let mut offered: Vec<IpAddr> = Vec::new();
     if on_loopback {
-        offered.extend(interfaces.iter().filter(|ip| ip.is_loopback()).filter(reachable));
+        offered.extend(
+            interfaces
+                .iter()
+                .filter(|ip| ip.is_loopback())
+                .filter(reachable),
+        );
     }
     if advertise.is_empty() {
-        offered.extend(interfaces.iter().filter(|ip| !ip.is_loopback()).filter(reachable));
+        offered.extend(
+            interfaces
+                .iter()
+                .filter(|ip| !ip.is_loopback())
+                .filter(reachable),
+        );
     } else {
         offered.extend(advertise);
         // A peer on this host cannot rely on the NAT turning its packets round.
         if on_loopback {
-            offered.extend(interfaces.iter().filter(|ip| !ip.is_loopback()).filter(reachable));
+            offered.extend(
+                interfaces
+                    .iter()
+                    .filter(|ip| !ip.is_loopback())
+                    .filter(reachable),
+            );
         }
     }
     let mut seen = Vec::new();
@@ -96,7 +114,9 @@ mod tests {
     use super::*;
 
     fn ips(list: &[&str]) -> Vec<IpAddr> {
-        list.iter().map(|ip| ip.parse().expect("an address")).collect()
+        list.iter()
+            .map(|ip| ip.parse().expect("an address"))
+            .collect()
     }
 
     fn offered(bound: &str, advertise: &[&str], locality: Locality) -> Vec<String> {
@@ -125,7 +145,10 @@ mod tests {
         let remote = offered("0.0.0.0:7777", &["203.0.113.9"], Locality::Remote);
         assert_eq!(remote, ["203.0.113.9:7777"]);
         let here = offered("0.0.0.0:7777", &["203.0.113.9"], Locality::Loopback);
-        assert_eq!(here, ["127.0.0.1:7777", "203.0.113.9:7777", "192.0.2.7:7777"]);
+        assert_eq!(
+            here,
+            ["127.0.0.1:7777", "203.0.113.9:7777", "192.0.2.7:7777"]
+        );
     }
 
     #[test]

@@ -84,7 +84,10 @@ impl Mesh {
 
     /// Whether messages still wait for room at another shard.
     pub(crate) fn is_waiting(&self) -> bool {
-        self.to.iter().flatten().any(|peer| !peer.waiting.is_empty())
+        self.to
+            .iter()
+            .flatten()
+            .any(|peer| !peer.waiting.is_empty())
     }
 
     /// Whether anything arrived.

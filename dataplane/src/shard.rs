@@ -43,7 +43,10 @@ impl Shard {
             if catch_unwind(AssertUnwindSafe(turns)).is_ok() {
                 return;
             }
-            tracing::error!(shard = self.config.shard.0, "the shard panicked and starts again");
+            tracing::error!(
+                shard = self.config.shard.0,
+                "the shard panicked and starts again"
+            );
             self.outbox = Outbox::default();
             self.outgoing.clear();
             for session in engine.session_ids() {
@@ -53,7 +56,8 @@ impl Shard {
                 });
             }
             let shard = self.config.shard;
-            self.events_waiting.push_back(Event::ShardRestarted { shard });
+            self.events_waiting
+                .push_back(Event::ShardRestarted { shard });
             self.run.panics += 1;
         }
     }
@@ -114,15 +118,17 @@ impl Shard {
     /// Handles everything that is ready, within this turn's budgets. True if more is ready.
     fn collect(&mut self, engine: &mut Engine, now: Instant) -> bool {
         let received = &mut self.run.received;
-        let drained = self.backend.drain(limits::DATAGRAMS_PER_TURN_MAX, &mut |datagram| {
-            received.count(datagram.bytes.len());
-            let datagram = Datagram {
-                source: datagram.source,
-                local: datagram.local,
-                bytes: datagram.bytes,
-            };
-            engine.handle(now, Input::Datagram(datagram));
-        });
+        let drained = self
+            .backend
+            .drain(limits::DATAGRAMS_PER_TURN_MAX, &mut |datagram| {
+                received.count(datagram.bytes.len());
+                let datagram = Datagram {
+                    source: datagram.source,
+                    local: datagram.local,
+                    bytes: datagram.bytes,
+                };
+                engine.handle(now, Input::Datagram(datagram));
+            });
         self.mesh.drain(limits::DATAGRAMS_PER_TURN_MAX, |relay| {
             engine.handle(now, Input::Relay(relay));
         });

@@ -138,7 +138,8 @@ impl Published {
         let captured_at = now.checked_sub(self.script.encoding_takes).unwrap_or(now);
         let captured = captured_at.saturating_duration_since(self.began);
         let every = self.script.key_every;
-        let key = std::mem::take(&mut self.key_wanted) || every > 0 && self.frames.is_multiple_of(every);
+        let key =
+            std::mem::take(&mut self.key_wanted) || every > 0 && self.frames.is_multiple_of(every);
         let count = if key {
             self.script.key_packets
         } else {

@@ -236,7 +236,7 @@ mod tests {
     fn track(kind: MediaKind) -> EgressTrack {
         let offer = Offer::parse(OFFER, &Limits::default()).expect("a recorded offer");
         let plan = judge(&offer, Role::Subscribe, &Capabilities::default()).expect("supported");
-        let wanted = |track: &&TrackPlan| (track.kind.name() == kind.as_str());
+        let wanted = |track: &&TrackPlan| track.kind.name() == kind.as_str();
         let plan = plan.tracks().find(wanted).expect("both kinds").clone();
         let ssrcs = SenderSsrcs {
             main: 1,
@@ -342,7 +342,7 @@ mod tests {
         let mut track = track(MediaKind::Video);
         let tracks = published("VP8", 100);
         let now = Instant::now();
-        let mut rewrite = |track: &mut EgressTrack, seq, key| {
+        let rewrite = |track: &mut EgressTrack, seq, key| {
             track.rewrite(now, Epoch(1), &tracks, &meta(now, 100, 9, seq, key))
         };
         let before = rewrite(&mut track, 1, true).expect("forwarded");
