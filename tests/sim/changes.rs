@@ -243,7 +243,9 @@ fn what_viewers_are_sent_may_wrap_too() {
         let last = *watched.video.packets.keys().next_back().expect("packets");
         assert!(last > u64::from(u16::MAX), "{last}");
         assert_eq!((watched.corrupt, watched.undecodable_shown), (0, 0));
-        assert!(watched.share_shown(world.published(publisher).number()) > 0.99);
+        // The peer asks again only within its last hundred packets, two frames here: a lost
+        // retransmission costs a few frames.
+        assert!(watched.share_shown(world.published(publisher).number()) > 0.97);
         assert!(world.longest_freeze(viewer) < ms(500));
         world.close_down();
     }

@@ -11,7 +11,7 @@ mod loss;
 use std::time::Duration;
 
 /// Seeds that gate. One that is found to fail is fixed and then added.
-const SEEDS: [u64; 3] = [1, 2, 0xb0a7];
+const SEEDS: [u64; 3] = [1, 203, 0xb0a7];
 
 const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)

@@ -30,6 +30,8 @@ drop_reasons! {
     StunIntegrity => "stun_integrity",
     /// DTLS, RTP or RTCP from an address no ICE check has verified.
     UnverifiedSource => "unverified_source",
+    /// RTP of a source that no authentic packet has named.
+    Unauthentic => "unauthentic",
     /// A packet the WebRTC engine could not take in.
     Malformed => "malformed",
     /// Media for a stream that has another publisher by now.

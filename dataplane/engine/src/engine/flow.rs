@@ -175,6 +175,14 @@ impl Session {
             }
             core.scratch = scratch;
         }
+        if kind == Kind::Rtp {
+            let mut scratch = std::mem::take(&mut core.scratch);
+            let admitted = self.admits_source(datagram.bytes, &mut scratch);
+            core.scratch = scratch;
+            if !admitted {
+                return core.drops.count(DropReason::Unauthentic);
+            }
+        }
         if let Err(error) = webrtc::receive(&mut self.rtc, now, datagram.bytes) {
             core.drops.count(DropReason::Malformed);
             if kind == Kind::Dtls {

@@ -13,7 +13,7 @@ use whitewater_link::{
     Traffic,
 };
 use whitewater_sdp::{DtlsRole, Local};
-use whitewater_srtp::{KeyingMaterial, Profile, SrtcpOpener};
+use whitewater_srtp::{KeyingMaterial, Profile, SrtcpOpener, SrtpOpener};
 
 use crate::admission::Admission;
 use crate::config::Config;
@@ -60,6 +60,9 @@ pub struct Session {
     dtls_role: DtlsRole,
     keys: KeyCell,
     opener: Option<SrtcpOpener>,
+    rtp_opener: Option<SrtpOpener>,
+    /// Sources that an authentic packet named.
+    proven: Vec<u32>,
 }
 
 /// What is particular to a publisher or a viewer.
@@ -134,6 +137,8 @@ impl Session {
             restarts: RestartBudget::new(now),
             keys: admission.keys,
             opener: None,
+            rtp_opener: None,
+            proven: Vec::new(),
         }
     }
 
@@ -179,7 +184,28 @@ impl Session {
         opener.open(packet, scratch).is_ok()
     }
 
-    /// Takes the peer's RTCP key from the finished handshake.
+    /// Whether an RTP packet may be handed on: str0m moves a track to a new source before it knows
+    /// whether the packet that names it is authentic, so the first packet of each is opened here.
+    pub fn admits_source(&mut self, packet: &[u8], scratch: &mut [u8]) -> bool {
+        let Some(ssrc) = packet.get(8..12).and_then(|b| b.try_into().ok()) else {
+            return false;
+        };
+        let ssrc = u32::from_be_bytes(ssrc);
+        // A peer that has proved this many is left to str0m alone.
+        if self.proven.contains(&ssrc) || self.proven.len() >= SOURCES_MAX {
+            return true;
+        }
+        let Some(opener) = &mut self.rtp_opener else {
+            return self.is_connected();
+        };
+        let authentic = opener.open(packet, scratch).is_ok();
+        if authentic {
+            self.proven.push(ssrc);
+        }
+        authentic
+    }
+
+    /// Takes the peer's keys from the finished handshake.
     pub fn take_keys(&mut self) {
         let Some(keys) = self.keys.keys() else {
             return;
@@ -193,9 +219,11 @@ impl Session {
             DtlsRole::Active => whitewater_srtp::Role::Client,
             DtlsRole::Passive => whitewater_srtp::Role::Server,
         };
-        self.opener = KeyingMaterial::split(profile, &keys.material, role)
-            .and_then(|material| SrtcpOpener::new(&material.remote))
-            .ok();
+        let Ok(material) = KeyingMaterial::split(profile, &keys.material, role) else {
+            return;
+        };
+        self.opener = SrtcpOpener::new(&material.remote).ok();
+        self.rtp_opener = SrtpOpener::new(&material.remote).ok();
     }
 
     /// Whether another restart is allowed now.
