@@ -183,6 +183,26 @@ fn tests_that_prove_conformance_exist() {
 }
 
 #[test]
+fn tests_that_guard_what_is_gone_around_exist() {
+    let source = read("dataplane/engine/tests/contract.rs");
+    let text = read("docs/architecture.md");
+    let table = text.split("Guarded by |").nth(1).expect("the table");
+    let rows = table.lines().filter(|line| line.starts_with("| "));
+    let mut checked = 0;
+    for row in rows {
+        let guards = row.rsplit(" | ").next().unwrap_or_default();
+        for name in guards.split('`').skip(1).step_by(2) {
+            if name.contains('/') {
+                continue;
+            }
+            assert!(source.contains(&format!("fn {name}(")), "no test {name}");
+            checked += 1;
+        }
+    }
+    assert!(checked > 5, "only {checked} names were found");
+}
+
+#[test]
 fn keys_that_documents_name_are_keys() {
     let reference = read("docs/configuration.md");
     let keys: BTreeSet<&str> = reference
