@@ -5,4 +5,7 @@ pub enum Principal {
     /// Nobody in particular: the node asks for no credentials.
     #[default]
     Anonymous,
+    /// The bearer of a token. The number is the same for the same bearer while the process lives;
+    /// nothing about the token can be told from it.
+    Bearer(u128),
 }

@@ -32,6 +32,8 @@ pub(crate) struct Pending {
     pub(crate) owner: Principal,
     /// Keeps the order of arrival.
     pub(crate) serial: u64,
+    /// When its owner's authorisation ends.
+    pub(crate) until: Option<Instant>,
 }
 
 /// A session the data plane has.
@@ -41,6 +43,8 @@ pub(crate) struct Session {
     pub(crate) role: Role,
     pub(crate) owner: Principal,
     pub(crate) serial: u64,
+    /// When its owner's authorisation ends.
+    pub(crate) until: Option<Instant>,
     pub(crate) shard: ShardIndex,
     pub(crate) created_unix_ms: u64,
     pub(crate) state: SessionState,
@@ -65,6 +69,7 @@ impl Session {
             role: pending.role,
             owner: pending.owner,
             serial: pending.serial,
+            until: pending.until,
             shard,
             created_unix_ms: now.unix_ms,
             state: SessionState::New,

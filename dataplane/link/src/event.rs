@@ -182,6 +182,8 @@ pub enum CloseReason {
     NeverConnected,
     /// Nothing authenticated heard for `limits.dead_peer_timeout_s` (RFC 7675).
     PeerLost,
+    /// The authorisation it was made under ended.
+    Expired,
     /// Replaced by another publisher under the take-over rule.
     TakenOver,
     /// The DTLS handshake failed, e.g. the certificate did not match the fingerprint.
@@ -201,6 +203,7 @@ impl CloseReason {
             CloseReason::PeerClosed => "peer-closed",
             CloseReason::NeverConnected => "never-connected",
             CloseReason::PeerLost => "peer-lost",
+            CloseReason::Expired => "expired",
             CloseReason::TakenOver => "taken-over",
             CloseReason::HandshakeFailed => "handshake-failed",
             CloseReason::Shutdown => "shutdown",

@@ -51,6 +51,9 @@ impl Registry {
         }
         let mut live = Session::new(pending, shard, ice_tag, now);
         live.has_data_channel = has_data_channel;
+        if let Some(until) = live.until {
+            self.ends.insert((until, session));
+        }
         self.sessions.insert(session, live);
         self.unconnected_count += 1;
         self.revision += 1;

@@ -22,6 +22,12 @@ impl Registry {
         for name in due {
             self.remove_stream(&name, now);
         }
+        while let Some((until, session)) = self.ends.first().copied()
+            && until <= now.mono
+        {
+            self.ends.pop_first();
+            self.hang_up(session, CloseReason::Expired, now);
+        }
         // The data plane closes in milliseconds; what it never confirmed must not count for ever.
         self.closing
             .retain(|_, since| now.mono.saturating_duration_since(*since) < CLOSING_MAX);
@@ -42,6 +48,9 @@ impl Registry {
         now: Now,
     ) -> Option<Session> {
         let gone = self.sessions.remove(&session)?;
+        if let Some(until) = gone.until {
+            self.ends.remove(&(until, session));
+        }
         self.revision += 1;
         *self.totals.ended.entry(reason.as_str()).or_default() += 1;
         if matches!(gone.role, Role::Publish { .. }) {

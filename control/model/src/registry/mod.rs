@@ -6,7 +6,7 @@ mod look;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Instant;
 
 use whitewater_link::{
@@ -34,6 +34,8 @@ pub struct Registry {
     sessions: HashMap<SessionId, Session>,
     /// Gone for the API, not yet for the data plane, and since when.
     closing: HashMap<SessionId, Instant>,
+    /// Live sessions whose authorisation ends, the next one first.
+    ends: BTreeSet<(Instant, SessionId)>,
     outbox: VecDeque<Command>,
     draining: bool,
     stream_serial: u64,
@@ -111,6 +113,7 @@ impl Registry {
             pending: HashMap::new(),
             sessions: HashMap::new(),
             closing: HashMap::new(),
+            ends: BTreeSet::new(),
             outbox: VecDeque::new(),
             draining: false,
             stream_serial: 0,
@@ -207,6 +210,14 @@ impl Registry {
             return Err(limit("strategy.each_stream_max_sub", 0));
         }
         self.insert_pending(name, session, owner, Role::Subscribe, now)
+    }
+
+    /// Ends an admitted session, which the data plane has not answered yet, when the authorisation
+    /// it was admitted under does.
+    pub fn end_at(&mut self, session: SessionId, until: Instant) {
+        if let Some(pending) = self.pending.get_mut(&session) {
+            pending.until = Some(until);
+        }
     }
 
     /// A live session of this stream, if it is this principal's.
@@ -367,6 +378,7 @@ impl Registry {
             role,
             owner,
             serial: self.arrival_serial,
+            until: None,
         };
         let earlier = self.pending.insert(session, pending);
         debug_assert!(earlier.is_none(), "session ids are random and used once");
