@@ -296,7 +296,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("tokio-uring", &["whitewater-net"]),
     ("io-uring", &["whitewater-net"]),
     ("libc", &["whitewater-net"]),
-    ("aws-lc-rs", &["whitewater-srtp"]),
+    ("aws-lc-rs", &["whitewater-control", "whitewater-srtp"]),
     ("clap", &["whitewater"]),
     ("toml", &["whitewater"]),
 ];

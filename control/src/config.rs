@@ -1,5 +1,5 @@
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use whitewater_model::Policy;
@@ -17,7 +17,15 @@ pub struct Config {
     pub ice_servers: Vec<IceServer>,
     /// Origins whose pages may read the management API, e.g. `https://admin.example`. The WHIP,
     /// WHEP and session routes are open to every origin.
+    /// `*` stands for every origin.
     pub allowed_origins: Vec<String>,
+    /// Names the management API may be called by, without ports. On a loopback address those of
+    /// this machine come in addition; elsewhere an empty list lets every name pass.
+    pub hosts: Vec<String>,
+    /// Proxies that are believed when they say who the client is.
+    pub trusted_proxies: Vec<Network>,
+    /// Who is let in.
+    pub auth: Auth,
     /// What `/api/info` tells.
     pub about: About,
     /// How long the data plane may take for an answer before the client gets 504.
@@ -34,6 +42,9 @@ impl Default for Config {
             limits: HttpLimits::default(),
             ice_servers: Vec::new(),
             allowed_origins: Vec::new(),
+            hosts: Vec::new(),
+            trusted_proxies: Vec::new(),
+            auth: Auth::default(),
             about: About::default(),
             answer_timeout: Duration::from_secs(5),
             drain_max: Duration::from_secs(2),
@@ -62,6 +73,35 @@ pub struct HttpLimits {
     pub json_size_max: usize,
     /// Requests at the same time on one HTTP/2 connection.
     pub h2_streams_max: u32,
+    /// POST, PATCH and DELETE, each, from one IPv4 address or one IPv6 /64.
+    pub source_requests: Rate,
+    /// POST, PATCH and DELETE, each, with one token.
+    pub token_requests: Rate,
+    /// Requests for sessions that do not exist, from one source, that hear 404; the others hear
+    /// 429. 0 is no limit.
+    pub source_misses_per_minute: u32,
+}
+
+/// How often something may happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// This many times; 0 is no limit.
+    pub count: u32,
+    /// In this time.
+    pub per: Duration,
+    /// This many times at once, after a rest.
+    pub burst: u32,
+}
+
+impl Rate {
+    /// `count` times a second, `burst` times at once.
+    pub fn per_second(count: u32, burst: u32) -> Self {
+        Rate {
+            count,
+            per: Duration::from_secs(1),
+            burst,
+        }
+    }
 }
 
 impl Default for HttpLimits {
@@ -76,7 +116,59 @@ impl Default for HttpLimits {
             fragment_size_max: 64 * 1024,
             json_size_max: 64 * 1024,
             h2_streams_max: 100,
+            // An office behind one address, all of which joins at once.
+            source_requests: Rate::per_second(200, 1000),
+            // 10 000 viewers with one token who join within a minute are 167 a second.
+            token_requests: Rate::per_second(1000, 5000),
+            source_misses_per_minute: 20,
         }
+    }
+}
+
+/// Who is let in. Without tokens and secret everybody is, and may do everything.
+#[derive(Clone, Default)]
+pub struct Auth {
+    /// Bearer tokens that may do everything.
+    pub tokens: Vec<String>,
+    /// The HMAC key of JSON Web Tokens, which say for themselves what they allow; empty: none are
+    /// taken.
+    pub secret: String,
+    /// Take the token as `?token=` too, for clients that cannot send headers.
+    pub token_in_url: bool,
+}
+
+/// All of it is secret.
+impl fmt::Debug for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Auth")
+            .field("tokens", &self.tokens.len())
+            .field("has_secret", &!self.secret.is_empty())
+            .field("token_in_url", &self.token_in_url)
+            .finish()
+    }
+}
+
+/// A block of IP addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// Any address of the block.
+    pub address: IpAddr,
+    /// Leading bits that count: 0..=32 for IPv4, 0..=128 for IPv6.
+    pub prefix_len: u8,
+}
+
+impl Network {
+    /// Whether `address` is in the block; an IPv4 address in IPv6 form counts as IPv4.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let (differs, bit_count) = match (self.address, address.to_canonical()) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => {
+                (u128::from(own.to_bits() ^ other.to_bits()), 32)
+            }
+            (IpAddr::V6(own), IpAddr::V6(other)) => (own.to_bits() ^ other.to_bits(), 128),
+            _ => return false,
+        };
+        let shift = u32::saturating_sub(bit_count, self.prefix_len.into());
+        differs.checked_shr(shift).unwrap_or(0) == 0
     }
 }
 
@@ -129,5 +221,46 @@ impl Default for About {
             udp_port: 0,
             backend: String::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_contains_what_its_prefix_says() {
+        for (address, prefix_len, other, inside) in [
+            ("10.0.0.0", 8, "10.255.0.1", true),
+            ("10.0.0.0", 8, "11.0.0.0", false),
+            ("10.0.0.0", 8, "::ffff:10.1.2.3", true),
+            ("0.0.0.0", 0, "203.0.113.9", true),
+            ("0.0.0.0", 0, "2001:db8::1", false),
+            ("192.0.2.7", 32, "192.0.2.7", true),
+            ("192.0.2.7", 32, "192.0.2.6", false),
+            ("2001:db8::", 32, "2001:db8:ffff::1", true),
+            ("2001:db8::", 32, "2001:db9::1", false),
+            ("::", 0, "2001:db8::1", true),
+            ("::1", 128, "::1", true),
+            ("::1", 128, "::2", false),
+        ] {
+            let network = Network {
+                address: address.parse().expect("an address"),
+                prefix_len,
+            };
+            let found = network.contains(other.parse().expect("an address"));
+            assert_eq!(found, inside, "{other} in {address}/{prefix_len}");
+        }
+    }
+
+    #[test]
+    fn credentials_are_not_in_the_debug_text() {
+        let auth = Auth {
+            tokens: vec!["hush-token".to_owned()],
+            secret: "hush-key".to_owned(),
+            token_in_url: false,
+        };
+        let text = format!("{auth:?}");
+        assert!(!text.contains("hush"), "{text}");
     }
 }

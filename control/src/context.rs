@@ -7,7 +7,9 @@ use tokio::sync::{Semaphore, watch};
 use whitewater_model::{Now, Registry};
 
 use crate::Config;
+use crate::auth::Guard;
 use crate::dialect::live777::Feed;
+use crate::http::rate::Limiter;
 use crate::metrics::HttpCounters;
 use crate::plane::Line;
 use crate::session::Gates;
@@ -15,6 +17,8 @@ use crate::session::Gates;
 /// What every request can reach.
 pub(crate) struct Context {
     pub(crate) config: Config,
+    pub(crate) guard: Guard,
+    pub(crate) limiter: Limiter,
     registry: Mutex<Registry>,
     pub(crate) line: Line,
     pub(crate) gates: Gates,
@@ -30,8 +34,15 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) fn new(config: Config, line: Line, ice_links: Vec<HeaderValue>) -> Self {
+    pub(crate) fn new(
+        config: Config,
+        guard: Guard,
+        line: Line,
+        ice_links: Vec<HeaderValue>,
+    ) -> Self {
         Context {
+            guard,
+            limiter: Limiter::new(&config.limits),
             registry: Mutex::new(Registry::new(config.policy.clone())),
             line,
             gates: Gates::default(),

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod assets;
+mod auth;
 mod config;
 mod context;
 mod dialect;
@@ -23,6 +24,6 @@ mod session;
 mod whep;
 mod whip;
 
-pub use config::{About, Config, HttpLimits, IceServer};
+pub use config::{About, Auth, Config, HttpLimits, IceServer, Network, Rate};
 pub use http::Server;
 pub use whitewater_model::{AbsentStream, Policy, Takeover};

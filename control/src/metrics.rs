@@ -15,6 +15,8 @@ use crate::http::response::{Response, full};
 pub(crate) struct HttpCounters {
     /// By the first digit of the status.
     answers: [AtomicU64; 6],
+    /// As in [`REFUSALS`].
+    refusals: [AtomicU64; 3],
     renderings: AtomicU64,
     connections: AtomicU64,
 }
@@ -23,6 +25,10 @@ impl HttpCounters {
     pub(crate) fn count(&self, status: StatusCode) {
         let class = usize::from(status.as_u16() / 100);
         if let Some(counter) = self.answers.get(class) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+        let refusals = REFUSALS.iter().zip(&self.refusals);
+        for (_, counter) in refusals.filter(|((refused, _), _)| *refused == status) {
             counter.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -35,6 +41,12 @@ impl HttpCounters {
         self.connections.fetch_add(1, Ordering::Relaxed);
     }
 }
+
+const REFUSALS: [(StatusCode, &str); 3] = [
+    (StatusCode::UNAUTHORIZED, "unauthenticated"),
+    (StatusCode::FORBIDDEN, "forbidden"),
+    (StatusCode::TOO_MANY_REQUESTS, "too-many"),
+];
 
 /// `GET /metrics`.
 pub(crate) fn serve(context: &Context) -> Response {
@@ -145,6 +157,12 @@ impl Page {
         self.head(name, "counter", "Answers by class of status.");
         for (class, counter) in counters.answers.iter().enumerate().skip(2) {
             let labels = format!("status=\"{class}xx\"");
+            self.value(name, &labels, counter.load(Ordering::Relaxed));
+        }
+        let name = "whitewater_http_refusals_total";
+        self.head(name, "counter", "Requests that were not let in.");
+        for ((_, reason), counter) in REFUSALS.iter().zip(&counters.refusals) {
+            let labels = format!("reason=\"{reason}\"");
             self.value(name, &labels, counter.load(Ordering::Relaxed));
         }
         let connections = counters.connections.load(Ordering::Relaxed);

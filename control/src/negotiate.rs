@@ -67,10 +67,16 @@ fn ask(
     offer: String,
     request: &Request,
 ) -> Result<oneshot::Receiver<PostReply>, Problem> {
-    let owner = request.principal.clone();
-    let admission = context.act(|registry, now| match side {
-        Side::Publish => registry.publish(stream, session, owner, now),
-        Side::Subscribe => registry.subscribe(stream, session, owner, now),
+    let owner = request.grant.principal.clone();
+    let admission = context.act(|registry, now| {
+        let admission = match side {
+            Side::Publish => registry.publish(stream, session, owner, now)?,
+            Side::Subscribe => registry.subscribe(stream, session, owner, now)?,
+        };
+        if let Some(until) = request.grant.until {
+            registry.end_at(session, until);
+        }
+        Ok::<_, Error>(admission)
     })?;
     let (reply, receiver) = oneshot::channel();
     let negotiate = Box::new(Negotiate {

@@ -6,6 +6,8 @@ use hyper::header::{
     HeaderMap, HeaderValue, ORIGIN, VARY,
 };
 
+use super::origin;
+
 /// Who may read a route's answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Openness {
@@ -32,8 +34,7 @@ pub(crate) fn apply(
             let Some(origin) = request.get(ORIGIN) else {
                 return;
             };
-            let listed = |allowed: &String| allowed.as_bytes() == origin.as_bytes();
-            if !allowed_origins.iter().any(listed) {
+            if !origin::is_allowed(allowed_origins, origin.to_str().unwrap_or_default()) {
                 return;
             }
             response.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
@@ -59,4 +60,5 @@ pub(crate) fn apply(
 
 const METHODS: &str = "OPTIONS, GET, HEAD, POST, PATCH, DELETE";
 const HEADERS: &str = "authorization, content-type, if-match";
-const EXPOSED: &str = "Location, ETag, Link, Accept-Patch, Accept-Post, Allow, Retry-After";
+const EXPOSED: &str =
+    "Location, ETag, Link, Accept-Patch, Accept-Post, Allow, Retry-After, WWW-Authenticate";

@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use whitewater_link::ControlPort;
 
 use super::{links, router};
+use crate::auth::Guard;
 use crate::context::Context;
 use crate::dialect::live777::Feed;
 use crate::plane::{Line, Plane};
@@ -41,13 +42,14 @@ impl Server {
     /// `InvalidInput` for what cannot be configured so, else the kernel's.
     pub fn bind(config: Config, port: ControlPort) -> io::Result<Server> {
         let ice_links = links::ice_servers(&config.ice_servers)?;
+        let guard = Guard::new(&config.auth)?;
         let listener = listen(config.listen)?;
         let local_addr = listener.local_addr()?;
         let (line, asks) = Line::new(port.reports.len());
         Ok(Server {
             listener,
             local_addr,
-            context: Arc::new(Context::new(config, line, ice_links)),
+            context: Arc::new(Context::new(config, guard, line, ice_links)),
             asks,
             port,
         })

@@ -28,6 +28,10 @@ impl Problem {
         }
     }
 
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     pub(crate) fn bad_request(detail: impl Into<Cow<'static, str>>) -> Self {
         Problem::new(StatusCode::BAD_REQUEST, detail)
     }

@@ -1,39 +1,54 @@
 //! One request as the handlers see it.
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONNECTION, EXPECT, HeaderMap};
-use hyper::{Method, StatusCode};
+use hyper::{Method, StatusCode, Uri};
 use tokio::time::{Instant, timeout_at};
 use whitewater_link::Locality;
-use whitewater_model::Principal;
 
 use super::problem::Problem;
+use super::source;
+use crate::Network;
+use crate::auth::{self, Grant};
 
 pub(crate) struct Request {
     pub(crate) method: Method,
     pub(crate) headers: HeaderMap,
+    /// Without the token that may have been in it.
     pub(crate) query: String,
-    pub(crate) peer: SocketAddr,
-    /// Who asks.
-    pub(crate) principal: Principal,
+    /// As it was sent.
+    pub(super) uri: Uri,
+    /// The TCP peer.
+    peer: IpAddr,
+    /// The client, as far as is known.
+    pub(crate) source: IpAddr,
+    /// Who asks, and what they may do.
+    pub(crate) grant: Grant,
     body: Incoming,
     body_touched: bool,
 }
 
 impl Request {
-    pub(crate) fn new(request: hyper::Request<Incoming>, peer: SocketAddr) -> Self {
+    /// Until the guard has seen it, it may do nothing.
+    pub(crate) fn new(
+        request: hyper::Request<Incoming>,
+        peer: IpAddr,
+        trusted_proxies: &[Network],
+    ) -> Self {
         let (parts, body) = request.into_parts();
         Request {
             method: parts.method,
-            query: parts.uri.query().unwrap_or_default().to_owned(),
+            query: auth::redact(parts.uri.query().unwrap_or_default()),
+            source: source::client(peer, &parts.headers, trusted_proxies),
             headers: parts.headers,
+            uri: parts.uri,
             peer,
-            principal: Principal::Anonymous,
+            grant: Grant::nothing(),
             body,
             body_touched: false,
         }
@@ -41,10 +56,7 @@ impl Request {
 
     /// Where the peer sits. One that another host sent through a proxy on this host is remote.
     pub(crate) fn locality(&self) -> Locality {
-        let relayed = ["forwarded", "x-forwarded-for", "via"]
-            .iter()
-            .any(|name| self.headers.contains_key(*name));
-        if self.peer.ip().to_canonical().is_loopback() && !relayed {
+        if self.peer.to_canonical().is_loopback() && !source::is_relayed(&self.headers) {
             Locality::Loopback
         } else {
             Locality::Remote

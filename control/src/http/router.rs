@@ -16,8 +16,9 @@ use super::cors::{self, Openness};
 use super::problem::Problem;
 use super::request::Request;
 use super::response::{Response, empty};
-use super::{media_type, path};
-use crate::context::Context;
+use super::{media_type, origin, path};
+use crate::auth::Rights;
+use crate::context::{Context, now};
 use crate::dialect::live777;
 use crate::{assets, health, metrics, session, whep, whip};
 
@@ -73,6 +74,35 @@ impl Route {
         }
     }
 
+    /// Asks for no credentials: for those who watch over processes, and the page before its reader
+    /// has typed any in.
+    fn is_open(self) -> bool {
+        matches!(
+            self,
+            Route::Info | Route::Metrics | Route::Healthz | Route::Readyz
+        )
+    }
+
+    /// What people and their tools use to look after the server, other than WHIP, WHEP and
+    /// sessions, which pages of every origin may use.
+    fn is_management(self) -> bool {
+        match self {
+            Route::Whip
+            | Route::Whep
+            | Route::Session
+            | Route::Layer
+            | Route::Healthz
+            | Route::Readyz => false,
+            Route::StreamList
+            | Route::Stream
+            | Route::StreamEvents
+            | Route::Strategy
+            | Route::Info
+            | Route::Cascade
+            | Route::Metrics => true,
+        }
+    }
+
     fn allows(self, method: &Method) -> bool {
         let mut methods = self.methods().split(", ");
         methods.any(|allowed| allowed == method.as_str())
@@ -86,10 +116,11 @@ pub(crate) async fn serve(
     request: hyper::Request<Incoming>,
 ) -> Response {
     let target = request.uri().path().to_owned();
-    let mut request = Request::new(request, peer);
+    let mut request = Request::new(request, peer.ip(), &context.config.trusted_proxies);
     let mut response = match dispatch(context, &target, &mut request).await {
         Ok(response) => response,
         Err(problem) => {
+            let problem = count_miss(context, &target, &request, problem);
             request.skip_body().await;
             problem.into()
         }
@@ -107,8 +138,20 @@ async fn dispatch(
         return assets::serve(target, request);
     };
     let route = *found.value;
+    if route.is_management() {
+        let host = origin::host(&request.uri, &request.headers);
+        origin::check(&context.config, &request.method, host, &request.headers)?;
+    }
+    // Browsers ask before they send credentials (Fetch standard, "CORS-preflight fetch").
     if request.method == Method::OPTIONS {
         return Ok(options(route));
+    }
+    if !route.is_open() {
+        let query = request.uri.query().unwrap_or_default();
+        request.grant = context.guard.admit(&request.headers, query, now())?;
+        let principal = &request.grant.principal;
+        let limiter = &context.limiter;
+        limiter.charge(&request.method, request.source, principal)?;
     }
     if !route.allows(&request.method) {
         return Err(Problem::new(
@@ -119,8 +162,16 @@ async fn dispatch(
     }
     let stream = |key| path::stream_name(found.params.get(key).unwrap_or_default());
     match route {
-        Route::Whip => whip::serve(context, &stream("stream")?, request).await,
-        Route::Whep => whep::serve(context, &stream("stream")?, request).await,
+        Route::Whip => {
+            let stream = stream("stream")?;
+            request.grant.on(&stream, Rights::PUBLISH)?;
+            whip::serve(context, &stream, request).await
+        }
+        Route::Whep => {
+            let stream = stream("stream")?;
+            request.grant.on(&stream, Rights::SUBSCRIBE)?;
+            whep::serve(context, &stream, request).await
+        }
         Route::Session => {
             let (stream, session) = session_of(&found.params)?;
             session::serve(context, &stream, session, request).await
@@ -129,16 +180,46 @@ async fn dispatch(
             let (stream, session) = session_of(&found.params)?;
             live777::layer(context, &stream, session, request).await
         }
-        Route::StreamList => live777::list(context, request),
-        Route::Stream => live777::stream(context, &stream("stream")?, request),
-        Route::StreamEvents => live777::events(context, request),
-        Route::Strategy => Ok(live777::strategy(context)),
+        Route::StreamList => {
+            request.grant.on_all(Rights::ANY)?;
+            live777::list(context, request)
+        }
+        Route::Stream => {
+            let stream = stream("stream")?;
+            match request.method {
+                Method::POST => request.grant.on_all(Rights::ADMIN)?,
+                Method::DELETE => request.grant.on(&stream, Rights::ADMIN)?,
+                _ => request.grant.on(&stream, Rights::ANY)?,
+            }
+            live777::stream(context, &stream, request)
+        }
+        Route::StreamEvents => {
+            request.grant.on_all(Rights::ANY)?;
+            live777::events(context, request)
+        }
+        Route::Strategy => {
+            request.grant.on_all(Rights::ANY)?;
+            Ok(live777::strategy(context))
+        }
         Route::Info => Ok(live777::info(context)),
-        Route::Cascade => live777::cascade(context, &stream("stream")?, request).await,
+        Route::Cascade => {
+            let stream = stream("stream")?;
+            request.grant.on(&stream, Rights::ADMIN)?;
+            live777::cascade(context, &stream, request).await
+        }
         Route::Metrics => Ok(metrics::serve(context)),
         Route::Healthz => Ok(health::alive()),
         Route::Readyz => health::ready(context),
     }
+}
+
+/// RFC 9725 §5: session URLs cannot be searched for.
+fn count_miss(context: &Context, target: &str, request: &Request, problem: Problem) -> Problem {
+    if !target.starts_with(SESSIONS) || problem.status() != StatusCode::NOT_FOUND {
+        return problem;
+    }
+    let charged = context.limiter.charge_miss(request.source);
+    charged.err().unwrap_or(problem)
 }
 
 fn session_of(params: &matchit::Params<'_, '_>) -> Result<(StreamName, SessionId), Problem> {
@@ -201,7 +282,7 @@ fn finish(context: &Context, target: &str, request: &Request, response: &mut Res
 
 /// Errors under these paths are for the same readers as the routes themselves.
 fn is_media_route(target: &str) -> bool {
-    ["/whip/", "/whep/", "/session/"]
+    ["/whip/", "/whep/", SESSIONS]
         .iter()
         .any(|prefix| target.starts_with(prefix))
 }
@@ -221,6 +302,8 @@ fn table() -> &'static matchit::Router<Route> {
         table
     })
 }
+
+const SESSIONS: &str = "/session/";
 
 pub(crate) const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
 pub(crate) const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");

@@ -84,7 +84,7 @@ async fn a_stream_destroyed_during_a_post_takes_the_session_with_it() {
 
 #[tokio::test]
 async fn a_full_queue_is_503_and_no_delete_is_lost() {
-    let world = World::new().await;
+    let world = World::with(|config| config.limits.source_requests.count = 0).await;
     let session = world.publish("a").await;
     world.plane.set_held(true);
     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -151,7 +151,7 @@ async fn shutdown_ends_sessions_and_event_streams_and_returns() {
     world.watch("a").await;
     let mut events = TcpStream::connect(world.at).await.expect("connect");
     events
-        .write_all(b"GET /api/sse/streams HTTP/1.1\r\nhost: x\r\n\r\n")
+        .write_all(b"GET /api/sse/streams HTTP/1.1\r\nhost: localhost\r\n\r\n")
         .await
         .expect("write");
     let mut first = [0; 12];

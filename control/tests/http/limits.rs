@@ -220,7 +220,7 @@ async fn event_clients_are_capped_and_their_places_come_back() {
     let world = World::with(|config| config.limits.sse_clients_max = 1).await;
     let mut first = TcpStream::connect(world.at).await.expect("connect");
     first
-        .write_all(b"GET /api/sse/streams HTTP/1.1\r\nhost: x\r\n\r\n")
+        .write_all(b"GET /api/sse/streams HTTP/1.1\r\nhost: localhost\r\n\r\n")
         .await
         .expect("write");
     first.read_exact(&mut [0; 12]).await.expect("an answer");
@@ -232,7 +232,7 @@ async fn event_clients_are_capped_and_their_places_come_back() {
         .until("the place is free", async || {
             let mut again = TcpStream::connect(world.at).await.expect("connect");
             again
-                .write_all(b"GET /api/sse/streams HTTP/1.1\r\nhost: x\r\n\r\n")
+                .write_all(b"GET /api/sse/streams HTTP/1.1\r\nhost: localhost\r\n\r\n")
                 .await
                 .expect("write");
             let mut status = [0; 12];

@@ -382,7 +382,7 @@ struct Events {
 impl Events {
     async fn open(world: &World, query: &str) -> Self {
         let mut stream = TcpStream::connect(world.at).await.expect("connect");
-        let request = format!("GET /api/sse/streams{query} HTTP/1.1\r\nhost: x\r\n\r\n");
+        let request = format!("GET /api/sse/streams{query} HTTP/1.1\r\nhost: localhost\r\n\r\n");
         stream.write_all(request.as_bytes()).await.expect("write");
         Events {
             lines: BufReader::new(stream),

@@ -1,14 +1,19 @@
 //! The HTTP side as its clients meet it: a real server on loopback, with a scripted data plane
 //! behind it. Names that begin with `w_` or `e_` prove one rule of WHIP or WHEP each.
 
+mod auth;
 mod client;
 mod cors;
 mod fake;
+mod guesses;
 mod lifecycle;
 mod limits;
 mod live777;
+mod origins;
 mod page;
 mod patch;
+mod rates;
+mod token;
 mod transport;
 mod whep;
 mod whip;

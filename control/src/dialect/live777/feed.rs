@@ -122,6 +122,8 @@ struct Client {
     first: Option<Arc<Snapshot>>,
     pushes: watch::Receiver<Option<Arc<Snapshot>>>,
     ending: watch::Receiver<bool>,
+    /// When its authorisation ends.
+    until: Option<Instant>,
     sent: Bytes,
     sent_revision: u64,
     sent_at: Instant,
@@ -129,15 +131,23 @@ struct Client {
 }
 
 impl Client {
-    /// The next event or keep-alive; `None` when the server goes away.
+    /// The next event or keep-alive; `None` when the server goes away or the client has to.
     async fn next(&mut self) -> Option<Bytes> {
         if let Some(first) = self.first.take() {
             return Some(self.send(&first).unwrap_or_default());
         }
         let mut ending = self.ending.clone();
+        let until = self.until;
+        let expired = async move {
+            match until {
+                Some(until) => tokio::time::sleep_until(until).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             event = self.next_event() => event,
             _ = ending.wait_for(|ending| *ending) => None,
+            () = expired => None,
         }
     }
 
@@ -172,7 +182,11 @@ impl Client {
 }
 
 /// The answer to a client that wants events.
-pub(super) fn events(context: &Context, wanted: Vec<String>) -> Result<Response, Problem> {
+pub(super) fn events(
+    context: &Context,
+    wanted: Vec<String>,
+    until: Option<std::time::Instant>,
+) -> Result<Response, Problem> {
     let permit = context
         .sse_clients
         .clone()
@@ -184,6 +198,7 @@ pub(super) fn events(context: &Context, wanted: Vec<String>) -> Result<Response,
         pushes: context.feed.pushes.subscribe(),
         first: Some(context.feed.current(context)),
         ending: context.ending.subscribe(),
+        until: until.map(Instant::from_std),
         sent: Bytes::new(),
         sent_revision: 0,
         sent_at: Instant::now(),

@@ -53,7 +53,7 @@ pub(crate) fn stream(
 /// `GET /api/sse/streams`.
 pub(crate) fn events(context: &Context, request: &Request) -> Result<Response, Problem> {
     let wanted = path::query_values(&request.query, "streams")?;
-    feed::events(context, wanted)
+    feed::events(context, wanted, request.grant.until)
 }
 
 /// `GET /api/strategy/`.
@@ -121,7 +121,8 @@ pub(crate) async fn layer(
         }
     };
     context.act(|registry, _| {
-        registry.mute(stream, id, &request.principal, MediaKind::Video, muted)
+        let principal = &request.grant.principal;
+        registry.mute(stream, id, principal, MediaKind::Video, muted)
     })?;
     Ok(empty(StatusCode::OK))
 }
