@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::advice::{self, Advice, Readings};
 use crate::config::{self, ConfigError, Effective, Flag, Sources};
+use crate::node;
 
 /// A WebRTC SFU: streams in by WHIP, out by WHEP.
 #[derive(Debug, Parser)]
@@ -128,6 +129,10 @@ pub fn run(cli: Cli, serve: impl FnOnce(Effective) -> ExitCode) -> ExitCode {
         }
         Command::Config(ConfigCommand::Check(settings)) => {
             with_configuration(&settings, |effective| {
+                if let Err(error) = node::refuse_unserved(&effective.config) {
+                    eprintln!("whitewater: {error}");
+                    return ExitCode::from(EXIT_REFUSED);
+                }
                 let advice = machine_advice(&effective);
                 say(&checked(&effective, &advice))
             })

@@ -20,7 +20,7 @@ mod secret;
 mod value;
 mod word;
 
-pub use address::{Network, Origin};
+pub use address::{HostName, Network, Origin};
 pub use ice_server::IceServer;
 pub use keys::{Auth, Config, Http, Ice, Key, Limits, Log, Media, Play, Publish, Sdp, Strategy};
 pub use load::{Effective, Flag, Source, Sources, load};

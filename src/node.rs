@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use whitewater_control::{About, AbsentStream, HttpLimits, Policy, Server};
+use whitewater_control::{About, AbsentStream, Auth, HttpLimits, Network, Policy, Rate, Server};
 use whitewater_dataplane::{BackendKind, Choice, Codec, DataPlane, SpawnError};
 
 use crate::advice::{self, Readings};
@@ -76,6 +76,13 @@ impl Node {
         refuse_unserved(config)?;
         let mut notes = effective.notes.clone();
         notes.extend(prepare_machine(config));
+        let secret_len = config.auth.secret.expose().len();
+        if (1..SECRET_LEN_MIN).contains(&secret_len) {
+            notes.push(format!(
+                "auth.secret has {secret_len} bytes: with fewer than {SECRET_LEN_MIN} (RFC 7518 \
+                 §3.2) who has one token can find it by trying"
+            ));
+        }
 
         let media = media_config(config);
         let (control_port, plane_port) =
@@ -167,16 +174,27 @@ impl Node {
 }
 
 /// What the configuration can say and this version does not do must not be taken silently.
-fn refuse_unserved(config: &Config) -> Result<(), StartError> {
+pub(crate) fn refuse_unserved(config: &Config) -> Result<(), StartError> {
     if !config.ice.lite {
         return Err(StartError::Config(
             "ice.lite = false: full ICE is not available, this node is always the lite side",
         ));
     }
-    if !config.auth.tokens.is_empty() || !config.auth.secret.is_empty() {
+    let auth = &config.auth;
+    let guarded = !auth.tokens.is_empty() || !auth.secret.is_empty();
+    if guarded && auth.open {
         return Err(StartError::Config(
-            "auth.tokens and auth.secret are not enforced yet: remove them, and keep the HTTP \
-             address on loopback or behind a proxy that checks who asks",
+            "auth.open = true lets everybody in, auth.tokens and auth.secret keep people out: \
+             remove the one or the others",
+        ));
+    }
+    let is_local = config.http.listen.ip().to_canonical().is_loopback();
+    if !guarded && !auth.open && !is_local {
+        return Err(StartError::Config(
+            "http.listen can be reached from other machines, and nothing says who may use it.\n\
+             set auth.tokens, as WHITEWATER_AUTH_TOKENS=<a long random text>, or auth.secret;\n\
+             or let everybody publish, watch and delete: --set auth.open=true;\n\
+             or stay on this machine: --listen 127.0.0.1:7777",
         ));
     }
     Ok(())
@@ -262,6 +280,7 @@ fn codecs(sdp: &config::Sdp) -> Vec<Codec> {
 fn control_config(config: &Config, about: About) -> whitewater_control::Config {
     let http = &config.http;
     let strategy = &config.strategy;
+    let limits = &config.limits;
     let delay = |ms: i64| u64::try_from(ms).ok().map(Duration::from_millis);
     let server = |server: &config::IceServer| whitewater_control::IceServer {
         urls: server.urls.clone(),
@@ -287,9 +306,9 @@ fn control_config(config: &Config, about: About) -> whitewater_control::Config {
                 PlayAbsent::Wait => AbsentStream::Wait,
                 PlayAbsent::Refuse => AbsentStream::Refuse,
             },
-            streams_max: config.limits.streams_max,
-            sessions_max: config.limits.sessions_max,
-            half_open_max: config.limits.sessions_half_open_max,
+            streams_max: limits.streams_max,
+            sessions_max: limits.sessions_max,
+            half_open_max: limits.sessions_half_open_max,
             ..Policy::default()
         },
         limits: HttpLimits {
@@ -301,6 +320,15 @@ fn control_config(config: &Config, about: About) -> whitewater_control::Config {
             sdp_size_max: http.sdp_body_bytes_max,
             fragment_size_max: http.fragment_body_bytes_max,
             json_size_max: http.json_body_bytes_max,
+            source_requests: Rate::per_second(
+                limits.source_requests_per_second,
+                limits.source_requests_burst,
+            ),
+            token_requests: Rate::per_second(
+                limits.token_requests_per_second,
+                limits.token_requests_burst,
+            ),
+            source_misses_per_minute: limits.source_misses_per_minute,
             ..HttpLimits::default()
         },
         ice_servers: config.ice.servers.iter().map(server).collect(),
@@ -309,9 +337,35 @@ fn control_config(config: &Config, about: About) -> whitewater_control::Config {
             .iter()
             .map(|origin| origin.as_str().to_owned())
             .collect(),
+        hosts: http
+            .hosts
+            .iter()
+            .map(|host| host.as_str().to_owned())
+            .collect(),
+        trusted_proxies: http
+            .trusted_proxies
+            .iter()
+            .map(|block| Network {
+                address: block.address,
+                prefix_len: block.prefix_len,
+            })
+            .collect(),
+        auth: auth_config(&config.auth),
         about,
-        drain_max: Duration::from_millis(config.limits.drain_timeout_ms.into()),
+        drain_max: Duration::from_millis(limits.drain_timeout_ms.into()),
         ..whitewater_control::Config::default()
+    }
+}
+
+fn auth_config(auth: &config::Auth) -> Auth {
+    Auth {
+        tokens: auth
+            .tokens
+            .iter()
+            .map(|token| token.expose().to_owned())
+            .collect(),
+        secret: auth.secret.expose().to_owned(),
+        token_in_url: auth.token_in_url,
     }
 }
 
@@ -353,5 +407,75 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
 /// Events of each shard that may wait for control: a few per session, of which thousands may
 /// change at once when a stream ends.
 const EVENTS_MAX: usize = 65_536;
+/// The least for HS256.
+const SECRET_LEN_MIN: usize = 32;
 /// The shards allow themselves a second.
 const JOIN_MAX: Duration = Duration::from_secs(3);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is said to a node with these environment variables.
+    fn refusal(environment: &[(&str, &str)]) -> Option<String> {
+        let variable = |(name, value): &(&str, &str)| (name.into(), value.into());
+        let sources = config::Sources {
+            environment: environment.iter().map(variable).collect(),
+            ..config::Sources::default()
+        };
+        let effective = config::load(&sources).expect("a good configuration");
+        let refused = refuse_unserved(&effective.config);
+        refused.err().map(|error| error.to_string())
+    }
+
+    const EVERYWHERE: (&str, &str) = ("WHITEWATER_HTTP_LISTEN", "0.0.0.0:7777");
+    const OPEN: (&str, &str) = ("WHITEWATER_AUTH_OPEN", "true");
+    const TOKENS: (&str, &str) = ("WHITEWATER_AUTH_TOKENS", "hush-token");
+    const SECRET: (&str, &str) = ("WHITEWATER_AUTH_SECRET", "hush-key");
+
+    #[test]
+    fn on_loopback_nobody_has_to_say_who_may_come_in() {
+        assert_eq!(refusal(&[]), None);
+        for listen in [
+            "127.0.0.1:1",
+            "127.1.2.3:1",
+            "[::1]:1",
+            "[::ffff:127.0.0.1]:1",
+        ] {
+            assert_eq!(
+                refusal(&[("WHITEWATER_HTTP_LISTEN", listen)]),
+                None,
+                "{listen}"
+            );
+        }
+    }
+
+    #[test]
+    fn elsewhere_somebody_has_to() {
+        for listen in ["0.0.0.0:1", "[::]:1", "192.0.2.1:1", "[2001:db8::1]:1"] {
+            let text = refusal(&[("WHITEWATER_HTTP_LISTEN", listen)]).expect("refused");
+            for way_out in [
+                "auth.tokens",
+                "auth.secret",
+                "--set auth.open=true",
+                "--listen",
+            ] {
+                assert!(text.contains(way_out), "{text}");
+            }
+        }
+        for said in [OPEN, TOKENS, SECRET] {
+            assert_eq!(refusal(&[EVERYWHERE, said]), None);
+        }
+    }
+
+    #[test]
+    fn open_and_guarded_exclude_each_other() {
+        for guard in [TOKENS, SECRET] {
+            let text = refusal(&[OPEN, guard]).expect("refused");
+            assert!(
+                text.contains("auth.open") && !text.contains("hush"),
+                "{text}"
+            );
+        }
+    }
+}

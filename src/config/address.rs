@@ -84,27 +84,6 @@ pub struct Network {
 }
 
 impl Network {
-    /// Whether `address` is in the block; an IPv4 address in IPv6 form counts as IPv4.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.address, address.to_canonical()) {
-            (IpAddr::V4(own), IpAddr::V4(other)) => {
-                let shift = 32 - u32::from(self.prefix_len);
-                (own.to_bits() ^ other.to_bits())
-                    .checked_shr(shift)
-                    .unwrap_or(0)
-                    == 0
-            }
-            (IpAddr::V6(own), IpAddr::V6(other)) => {
-                let shift = 128 - u32::from(self.prefix_len);
-                (own.to_bits() ^ other.to_bits())
-                    .checked_shr(shift)
-                    .unwrap_or(0)
-                    == 0
-            }
-            _ => false,
-        }
-    }
-
     /// The block `prefix_len` bits of `address` name, host bits cleared; `None` if it is too long.
     fn new(address: IpAddr, prefix_len: u8) -> Option<Self> {
         let address = match address {
@@ -161,6 +140,53 @@ impl Value for Network {
 
     fn render(&self) -> String {
         quoted(&self.to_string())
+    }
+}
+
+/// A host's name or address as it stands in a `Host` header, without a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostName(String);
+
+impl HostName {
+    /// In lower case; IPv6 addresses in brackets.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Value for HostName {
+    fn allowed(_: &RangeInclusive<i64>) -> String {
+        "a host name as \"studio.example\", or an address as \"192.0.2.7\" or \"[2001:db8::7]\""
+            .to_owned()
+    }
+
+    fn read(node: &Node, range: &RangeInclusive<i64>) -> Result<Self, Refused> {
+        let refused = || Refused::new(node, Self::allowed(range));
+        let Kind::Text(text) = &node.kind else {
+            return Err(refused());
+        };
+        if text.contains("://") {
+            return Err(refused().hint("without http:// or https://"));
+        }
+        if let Some(inner) = text
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+            && inner.parse::<std::net::Ipv6Addr>().is_ok()
+        {
+            return Ok(Self(text.to_lowercase()));
+        }
+        if text.contains(':') {
+            return Err(refused().hint("without a port; IPv6 addresses in brackets"));
+        }
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+        if text.is_empty() || !text.chars().all(plain) {
+            return Err(refused());
+        }
+        Ok(Self(text.to_lowercase()))
+    }
+
+    fn render(&self) -> String {
+        quoted(&self.0)
     }
 }
 

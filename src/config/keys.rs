@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
-use super::address::{Network, Origin};
+use super::address::{HostName, Network, Origin};
 use super::ice_server::IceServer;
 use super::node::{Node, Shape};
 use super::secret::{Secret, Token};
@@ -152,10 +152,16 @@ sections! {
     Http in http {
         /// Address and TCP port to listen on. The default is reachable from this machine only.
         listen: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 7777)), flag: "listen";
-        /// Web origins whose pages may use the management API. WHIP, WHEP and session routes are
-        /// open to pages of every origin and do not need this.
+        /// Web origins whose pages may use the management API, besides the node's own. WHIP, WHEP
+        /// and session routes are open to pages of every origin and do not need this.
         allowed_origins: Vec<Origin> = Vec::new();
-        /// Reverse proxies whose Forwarded and X-Forwarded-For headers are believed.
+        /// Names, without ports, by which the management API may be called. While the node listens
+        /// on a loopback address, only localhost, 127.0.0.0/8 and [::1] may be used besides these,
+        /// and a reverse proxy which hands on another Host is answered 403. On other addresses an
+        /// empty list allows every name.
+        hosts: Vec<HostName> = Vec::new();
+        /// Reverse proxies whose Forwarded and X-Forwarded-For headers are believed. Limits per
+        /// address count their clients; without this all clients of a proxy count as one.
         trusted_proxies: Vec<Network> = Vec::new();
         /// Connections open at a time; further ones wait in the kernel's queue.
         connections_max: u32 = 10_000, range: 1..=1_000_000;
@@ -249,14 +255,35 @@ sections! {
         sessions_max: u32 = 20_000, range: 1..=1_000_000;
         /// Sessions at a time which are not yet connected; further ones are answered 503.
         sessions_half_open_max: u32 = 2000, range: 1..=1_000_000;
+        /// POST requests a second from one IPv4 address or IPv6 /64, and as many PATCH and as many
+        /// DELETE requests; further ones are answered 429. 0: no limit.
+        source_requests_per_second: u32 = 200, range: 0..=1_000_000;
+        /// How many of these may come at once after a rest.
+        source_requests_burst: u32 = 1000, range: 1..=1_000_000;
+        /// POST requests a second with one token, and as many PATCH and as many DELETE requests;
+        /// further ones are answered 429. 0: no limit.
+        token_requests_per_second: u32 = 1000, range: 0..=1_000_000;
+        /// How many of these may come at once after a rest.
+        token_requests_burst: u32 = 5000, range: 1..=1_000_000;
+        /// Requests a minute from one IPv4 address or IPv6 /64 for sessions that do not exist, which
+        /// are answered 404; further ones are answered 429. 0: no limit.
+        source_misses_per_minute: u32 = 20, range: 0..=1_000_000;
     }
 
-    /// Who may use the node.
+    /// Who may use the node. With neither tokens nor a secret everybody who reaches http.listen may
+    /// do everything; unless that is a loopback address, this must be asked for with auth.open.
     Auth in auth {
         /// Bearer tokens that may do everything.
         tokens: Vec<Token> = Vec::new();
-        /// Key of the JSON Web Tokens (HS256) that name a stream and what may be done with it.
+        /// Key of the JSON Web Tokens (HS256, HS384, HS512) that say what may be done until when:
+        /// {"id": stream or "*", "exp": seconds since 1970, "mode": sum of 4 watch, 2 publish,
+        /// 1 manage}. Use at least 32 random bytes.
         secret: Secret = Secret::default();
+        /// Let everybody do everything on an address other machines can reach.
+        open: bool = false;
+        /// Take the token from the URL too (?token=), for devices which cannot send headers. URLs
+        /// end up in the logs of proxies.
+        token_in_url: bool = false;
     }
 
     /// What is negotiated.
