@@ -47,8 +47,12 @@ fn lossy(loss: f64, shares_min: [f64; 2]) {
         for (link, share_min) in links.into_iter().zip(shares_min) {
             let mut world = World::new(seed);
             let config = Default::default();
-            let publisher = world.publish("cam", &config, Link::good().loss(loss / 4.0));
-            let viewer = world.viewer("cam", link);
+            // What loss does to a handshake is another question.
+            let publisher = world.publish("cam", &config, Link::good());
+            let viewer = world.viewer("cam", Link::good());
+            world.run_for(secs(1));
+            world.relink(publisher, Link::good().loss(loss / 4.0));
+            world.relink(viewer, link);
             world.run_for(secs(20));
 
             let watched = world.watched(viewer);
