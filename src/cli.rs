@@ -186,7 +186,7 @@ fn say(text: &str) -> ExitCode {
 }
 
 /// Exit code for refused flags and configurations, the same as that of a wrong command line.
-const EXIT_REFUSED: u8 = 2;
+pub const EXIT_REFUSED: u8 = 2;
 
 #[cfg(test)]
 mod tests {

@@ -9,7 +9,7 @@ use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::filter::LevelFilter;
 use whitewater::config::{Effective, LogLevel};
-use whitewater::{Node, cli};
+use whitewater::{Node, StartError, cli};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -38,7 +38,10 @@ fn serve(effective: Effective) -> ExitCode {
             Ok(node) => node,
             Err(error) => {
                 eprintln!("whitewater: {error}");
-                return ExitCode::FAILURE;
+                return match error {
+                    StartError::Config(_) => ExitCode::from(cli::EXIT_REFUSED),
+                    _ => ExitCode::FAILURE,
+                };
             }
         };
         let stop = match stop_signal() {

@@ -189,7 +189,7 @@ sections! {
         /// behind a NAT which forwards the UDP port.
         advertise: Vec<IpAddr> = Vec::new(), flag: "advertise";
         /// Threads which forward media; 0: one per core.
-        shards: u16 = 0, range: 0..=256, flag: "shards";
+        shards: u16 = 0, range: 0..=64, flag: "shards";
         /// How datagrams are received and sent; auto takes io_uring where the kernel allows it.
         backend: Backend = Backend::Auto, flag: "backend";
         /// Send runs of datagrams in one call (UDP_SEGMENT). Switched off by itself where refused.
