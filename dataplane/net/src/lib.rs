@@ -7,8 +7,8 @@
 //! use std::time::Duration;
 //! use whitewater_net::{Config, Outgoing, open};
 //!
-//! # fn eventfd() -> std::os::fd::OwnedFd { unimplemented!() }
-//! let mut net = open(Config::new("[::]:3478".parse()?, eventfd()))?.backend;
+//! let doorbell = rustix::event::eventfd(0, rustix::event::EventfdFlags::NONBLOCK)?;
+//! let mut net = open(Config::new("[::]:3478".parse()?, doorbell))?.backend;
 //! let mut outgoing = Outgoing::default();
 //! loop {
 //!     net.wait(Some(Duration::from_millis(5)))?;
