@@ -156,7 +156,7 @@ sections! {
         /// and session routes are open to pages of every origin and do not need this.
         allowed_origins: Vec<Origin> = Vec::new();
         /// Names, without ports, by which the management API may be called. While the node listens
-        /// on a loopback address, only localhost, 127.0.0.0/8 and [::1] may be used besides these,
+        /// on a loopback address, only localhost, 127.0.0.0/8 and ::1 may be used besides these,
         /// and a reverse proxy which hands on another Host is answered 403. On other addresses an
         /// empty list allows every name.
         hosts: Vec<HostName> = Vec::new();
