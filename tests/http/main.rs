@@ -15,6 +15,7 @@ mod patch;
 mod rates;
 mod token;
 mod transport;
+mod viewers;
 mod whep;
 mod whip;
 mod world;
