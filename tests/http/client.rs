@@ -12,6 +12,8 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::openapi;
+
 #[derive(Debug, Clone)]
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
@@ -66,7 +68,7 @@ impl Reply {
     }
 }
 
-/// One request on a connection of its own.
+/// One request on a connection of its own; its answer has to be one that is described.
 pub(crate) async fn send(
     to: SocketAddr,
     method: &str,
@@ -94,6 +96,7 @@ pub(crate) async fn send(
     let reply = collect(response).await;
     drop(sender);
     let _ = driver.await;
+    openapi::check(method, path, &reply);
     reply
 }
 

@@ -9,6 +9,7 @@ mod guesses;
 mod lifecycle;
 mod limits;
 mod live777;
+mod openapi;
 mod origins;
 mod page;
 mod patch;

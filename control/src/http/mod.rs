@@ -5,6 +5,7 @@ pub(crate) mod cors;
 pub(crate) mod links;
 mod listener;
 pub(crate) mod media_type;
+pub(crate) mod openapi;
 pub(crate) mod origin;
 pub(crate) mod path;
 pub(crate) mod precondition;

@@ -16,7 +16,7 @@ use super::cors::{self, Openness};
 use super::problem::Problem;
 use super::request::Request;
 use super::response::{Response, empty};
-use super::{media_type, origin, path};
+use super::{media_type, openapi, origin, path};
 use crate::auth::Rights;
 use crate::context::{Context, now};
 use crate::dialect::live777;
@@ -24,7 +24,7 @@ use crate::{assets, health, metrics, session, whep, whip};
 
 /// What a path names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Route {
+pub(super) enum Route {
     Whip,
     Whep,
     Session,
@@ -34,13 +34,15 @@ enum Route {
     StreamEvents,
     Strategy,
     Info,
+    OpenApi,
+    Docs,
     Cascade,
     Metrics,
     Healthz,
     Readyz,
 }
 
-const ROUTES: &[(&str, Route)] = &[
+pub(super) const ROUTES: &[(&str, Route)] = &[
     ("/whip/{stream}", Route::Whip),
     ("/whep/{stream}", Route::Whep),
     ("/session/{stream}/{session}", Route::Session),
@@ -50,6 +52,8 @@ const ROUTES: &[(&str, Route)] = &[
     ("/api/sse/streams", Route::StreamEvents),
     ("/api/strategy", Route::Strategy),
     ("/api/info", Route::Info),
+    ("/api/openapi.json", Route::OpenApi),
+    ("/api/docs", Route::Docs),
     ("/api/cascade/{stream}", Route::Cascade),
     ("/metrics", Route::Metrics),
     ("/healthz", Route::Healthz),
@@ -58,7 +62,7 @@ const ROUTES: &[(&str, Route)] = &[
 
 impl Route {
     /// For `Allow`.
-    fn methods(self) -> &'static str {
+    pub(super) fn methods(self) -> &'static str {
         match self {
             Route::Whip | Route::Whep => "GET, HEAD, POST, OPTIONS",
             Route::Session => "GET, HEAD, POST, PATCH, DELETE, OPTIONS",
@@ -68,6 +72,8 @@ impl Route {
             | Route::StreamEvents
             | Route::Strategy
             | Route::Info
+            | Route::OpenApi
+            | Route::Docs
             | Route::Metrics
             | Route::Healthz
             | Route::Readyz => "GET, HEAD, OPTIONS",
@@ -76,10 +82,15 @@ impl Route {
 
     /// Asks for no credentials: for those who watch over processes, and the page before its reader
     /// has typed any in.
-    fn is_open(self) -> bool {
+    pub(super) fn is_open(self) -> bool {
         matches!(
             self,
-            Route::Info | Route::Metrics | Route::Healthz | Route::Readyz
+            Route::Info
+                | Route::OpenApi
+                | Route::Docs
+                | Route::Metrics
+                | Route::Healthz
+                | Route::Readyz
         )
     }
 
@@ -98,6 +109,8 @@ impl Route {
             | Route::StreamEvents
             | Route::Strategy
             | Route::Info
+            | Route::OpenApi
+            | Route::Docs
             | Route::Cascade
             | Route::Metrics => true,
         }
@@ -202,6 +215,8 @@ async fn dispatch(
             Ok(live777::strategy(context))
         }
         Route::Info => Ok(live777::info(context)),
+        Route::OpenApi => Ok(openapi::serve()),
+        Route::Docs => assets::serve("/docs.html", request),
         Route::Cascade => {
             let stream = stream("stream")?;
             request.grant.on(&stream, Rights::ADMIN)?;
