@@ -53,6 +53,9 @@ pub struct Settings {
     /// UDP address and port of all media
     #[arg(long, value_name = "ADDR:PORT")]
     udp: Option<String>,
+    /// Give each shard a port of its own, counted up from that of --udp
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    ports_per_core: Option<String>,
     /// Address told to peers; may be given several times
     #[arg(long, value_name = "IP")]
     advertise: Vec<String>,
@@ -77,6 +80,11 @@ impl Settings {
         let own = [
             ("http.listen", "--listen", &self.listen),
             ("media.udp", "--udp", &self.udp),
+            (
+                "media.ports_per_core",
+                "--ports-per-core",
+                &self.ports_per_core,
+            ),
             ("media.advertise", "--advertise", &advertise),
             ("media.shards", "--shards", &self.shards),
             ("media.backend", "--backend", &self.backend),
@@ -239,6 +247,14 @@ mod tests {
             .get_arguments()
             .filter(|arg| !others.contains(&arg.get_id().as_str()));
         assert_eq!(own.count(), seen, "a flag without a key");
+    }
+
+    #[test]
+    fn a_switch_alone_switches_on() {
+        let value = |arguments: &[&str]| settings(arguments).flags()[0].value.clone();
+        assert_eq!(value(&["--ports-per-core"]).as_deref(), Some("true"));
+        let off = value(&["--ports-per-core", "false", "--log", "info"]);
+        assert_eq!(off.as_deref(), Some("false"));
     }
 
     #[test]

@@ -126,6 +126,13 @@ impl Node {
         self.plane.udp()
     }
 
+    /// The media addresses, as `0.0.0.0:7777` or `0.0.0.0:7777-7780`.
+    fn media(&self) -> String {
+        let shards = self.plane.shards();
+        let ports: Vec<u16> = shards.iter().map(|shard| shard.udp.port()).collect();
+        media_text(self.udp(), &ports)
+    }
+
     /// What a person who starts the node wants to read: lines, each with its end.
     pub fn greeting(&self) -> String {
         let base = format!("http://{}", reachable(self.listen));
@@ -138,7 +145,7 @@ impl Node {
              \n  Watch     {base}/whep/STREAM   (WHEP)\
              \n  Media     UDP {udp}, {count} {shards}, back end {backend}{gso}\n",
             version = env!("CARGO_PKG_VERSION"),
-            udp = self.udp(),
+            udp = self.media(),
             count = shards.len(),
             shards = if shards.len() == 1 { "shard" } else { "shards" },
             backend = backend_text(&self.plane),
@@ -229,6 +236,7 @@ fn media_config(config: &Config) -> whitewater_dataplane::Config {
     let media = &config.media;
     whitewater_dataplane::Config {
         udp: media.udp,
+        ports_per_core: media.ports_per_core,
         advertise: media.advertise.clone(),
         shard_count: shard_count(config),
         backend: match media.backend {
@@ -394,6 +402,19 @@ fn backend_text(plane: &DataPlane) -> &'static str {
     }
 }
 
+/// `first` with the ports of all shards.
+fn media_text(first: SocketAddr, ports: &[u16]) -> String {
+    let after = |pair: &[u16]| pair[0].checked_add(1) == Some(pair[1]);
+    match ports {
+        [_, .., last] if ports.windows(2).all(after) => format!("{first}-{last}"),
+        [port, others @ ..] if others.iter().any(|other| other != port) => {
+            let others: Vec<String> = others.iter().map(u16::to_string).collect();
+            format!("{first} and {}", others.join(" and "))
+        }
+        _ => first.to_string(),
+    }
+}
+
 /// An address a person can put into a browser.
 fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
@@ -432,6 +453,15 @@ mod tests {
     const OPEN: (&str, &str) = ("WHITEWATER_AUTH_OPEN", "true");
     const TOKENS: (&str, &str) = ("WHITEWATER_AUTH_TOKENS", "hush-token");
     const SECRET: (&str, &str) = ("WHITEWATER_AUTH_SECRET", "hush-key");
+
+    #[test]
+    fn the_greeting_names_every_media_port_once() {
+        let text = |ports: &[u16]| media_text("0.0.0.0:7777".parse().expect("an address"), ports);
+        assert_eq!(text(&[7777]), "0.0.0.0:7777");
+        assert_eq!(text(&[7777, 7777, 7777]), "0.0.0.0:7777");
+        assert_eq!(text(&[7777, 7778, 7779]), "0.0.0.0:7777-7779");
+        assert_eq!(text(&[7777, 9, 10]), "0.0.0.0:7777 and 9 and 10");
+    }
 
     #[test]
     fn on_loopback_nobody_has_to_say_who_may_come_in() {

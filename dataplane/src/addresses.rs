@@ -3,19 +3,20 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use whitewater_link::Locality;
+use whitewater_link::{Locality, ShardIndex};
 
 /// The host's addresses, looked up again now and then because interfaces come and go.
 pub(crate) struct Addresses {
-    bound: SocketAddr,
+    /// Of each shard; they differ in the port only.
+    bound: Vec<SocketAddr>,
     advertise: Vec<IpAddr>,
     interfaces: Vec<IpAddr>,
     looked_up_at: Option<Instant>,
 }
 
 impl Addresses {
-    /// For sockets bound to `bound` (with its real port).
-    pub(crate) fn new(bound: SocketAddr, advertise: Vec<IpAddr>) -> Self {
+    /// For shards whose sockets are bound to `bound` (with their real ports).
+    pub(crate) fn new(bound: Vec<SocketAddr>, advertise: Vec<IpAddr>) -> Self {
         Addresses {
             bound,
             advertise,
@@ -24,11 +25,19 @@ impl Addresses {
         }
     }
 
-    /// The addresses to offer to a peer, most wanted first.
+    /// The addresses to offer to a peer of `shard`, most wanted first.
     ///
     /// Loopback is only for peers whose HTTP request came over loopback: to anybody else it
     /// names a host of their own.
-    pub(crate) fn offered(&mut self, now: Instant, locality: Locality) -> Vec<SocketAddr> {
+    pub(crate) fn offered(
+        &mut self,
+        now: Instant,
+        shard: ShardIndex,
+        locality: Locality,
+    ) -> Vec<SocketAddr> {
+        let Some(&bound) = self.bound.get(usize::from(shard.0)) else {
+            return Vec::new();
+        };
         let age = |at: Instant| now.saturating_duration_since(at);
         if self
             .looked_up_at
@@ -37,7 +46,7 @@ impl Addresses {
             self.looked_up_at = Some(now);
             self.interfaces = interfaces();
         }
-        select(self.bound, &self.advertise, &self.interfaces, locality)
+        select(bound, &self.advertise, &self.interfaces, locality)
     }
 }
 
@@ -149,6 +158,17 @@ mod tests {
             here,
             ["127.0.0.1:7777", "203.0.113.9:7777", "192.0.2.7:7777"]
         );
+    }
+
+    #[test]
+    fn each_shard_offers_its_own_port() {
+        let bound = ["192.0.2.7:5", "192.0.2.7:6"].map(|a| a.parse().expect("an address"));
+        let mut addresses = Addresses::new(bound.to_vec(), ips(&["203.0.113.9"]));
+        for (shard, port) in [(0, Some(5)), (1, Some(6)), (2, None)] {
+            let now = Instant::now();
+            let offered = addresses.offered(now, ShardIndex(shard), Locality::Remote);
+            assert_eq!(offered.first().map(SocketAddr::port), port);
+        }
     }
 
     #[test]

@@ -11,6 +11,8 @@ use whitewater_sdp::Codec;
 pub struct Config {
     /// The media address; an unspecified IP means every interface, port 0 a free port.
     pub udp: SocketAddr,
+    /// Each shard has a port of its own, counted from that of `udp`, in place of one for all.
+    pub ports_per_core: bool,
     /// Public addresses to offer in place of the interfaces' own (1:1 NAT).
     pub advertise: Vec<IpAddr>,
     /// Loops to run, 1..=64.
@@ -41,6 +43,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             udp: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7777),
+            ports_per_core: false,
             advertise: Vec::new(),
             shard_count: std::thread::available_parallelism()
                 .map_or(1, |cores| cores.get().min(SHARDS_MAX as usize) as u16),

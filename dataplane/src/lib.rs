@@ -12,6 +12,7 @@ mod mesh;
 mod negotiator;
 mod shard;
 mod spawn;
+mod steer;
 
 pub use config::Config;
 pub use spawn::{DataPlane, ShardInfo, SpawnError, spawn};

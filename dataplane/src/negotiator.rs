@@ -136,7 +136,7 @@ impl Negotiator {
         };
         let shard = ShardIndex(index as u16);
         let now = Instant::now();
-        let addresses: Vec<SocketAddr> = self.addresses.offered(now, negotiate.locality);
+        let addresses: Vec<SocketAddr> = self.addresses.offered(now, shard, negotiate.locality);
         if addresses.is_empty() {
             tracing::warn!("no address to offer: set media.advertise or media.udp");
             return Err(Refusal::Internal);

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use whitewater_engine::{Command, Config, Datagram, Engine, Input, Outbox, limits};
-use whitewater_link::queue::{Doorbell, Receiver};
+use whitewater_engine::{Command, Config, Datagram, Engine, Input, Outbox, Pin, limits};
+use whitewater_link::queue::{Doorbell, Receiver, Sender};
 use whitewater_link::{CloseReason, Event, LoopReport, ShardUplink};
 use whitewater_net::{Backend, Outgoing};
 
@@ -22,6 +22,7 @@ pub(crate) struct Shard {
     pub(crate) commands: Receiver<Command>,
     pub(crate) uplink: ShardUplink,
     pub(crate) mesh: Mesh,
+    pub(crate) pins: Sender<Pin>,
     pub(crate) loads: Loads,
     pub(crate) run: LoopReport,
     /// Events that found control's queue full: reliable, so they wait.
@@ -169,6 +170,7 @@ impl Shard {
             self.mesh.push(to, relay);
         }
         self.mesh.ring();
+        self.pass_pins_on();
         self.events_waiting.extend(self.outbox.events.drain(..));
         while let Some(event) = self.events_waiting.pop_front() {
             if let Err(back) = self.uplink.events.push(event) {
@@ -177,6 +179,20 @@ impl Shard {
             }
         }
         self.uplink.events.ring();
+    }
+
+    fn pass_pins_on(&mut self) {
+        if self.pins.is_abandoned() {
+            // Nobody listens where the kernel takes no wishes.
+            return self.outbox.pins.clear();
+        }
+        let waiting = &mut self.outbox.pins;
+        let passed = waiting
+            .iter()
+            .take_while(|pin| self.pins.push(**pin).is_ok());
+        let count = passed.count();
+        waiting.drain(..count);
+        self.pins.ring();
     }
 
     fn report(&mut self, engine: &Engine, now: Instant) {

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -12,8 +13,8 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use whitewater_engine::admission::Negotiator as Admitter;
 use whitewater_engine::session::webrtc::Identity;
-use whitewater_engine::{Config as EngineConfig, Outbox, Panics};
-use whitewater_link::queue::{Doorbell, channel};
+use whitewater_engine::{Config as EngineConfig, Outbox, Panics, Pin, Ports};
+use whitewater_link::queue::{Doorbell, Receiver, Sender, channel};
 use whitewater_link::{LoopReport, PlanePort, ShardIndex, ShardUplink};
 use whitewater_net::{Outgoing, open};
 
@@ -22,17 +23,19 @@ use crate::config::{Config, SHARDS_MAX};
 use crate::mesh::Mesh;
 use crate::negotiator::{Loads, Negotiator};
 use crate::shard::Shard;
+use crate::steer::{Steerer, WISHES_MAX};
 
 /// The running data plane.
 pub struct DataPlane {
     shards: Vec<ShardInfo>,
-    udp: SocketAddr,
     threads: Vec<JoinHandle<()>>,
 }
 
 /// What one shard started with.
 #[derive(Clone, Debug)]
 pub struct ShardInfo {
+    /// Its media address with the real port; the same for all shards, or each its own.
+    pub udp: SocketAddr,
     /// Which back end.
     pub backend: whitewater_net::BackendKind,
     /// What the operator could do for a better one.
@@ -101,9 +104,10 @@ impl DataPlane {
         &self.shards
     }
 
-    /// The media address with its real port.
+    /// The first media address with its real port.
     pub fn udp(&self) -> SocketAddr {
-        self.udp
+        let first = self.shards.first();
+        first.map_or(UNBOUND, |shard| shard.udp)
     }
 
     /// Waits for the end of all threads, after `Command::Shutdown` or control's end.
@@ -125,7 +129,7 @@ pub fn spawn(config: &Config, port: PlanePort) -> Result<DataPlane, SpawnError> 
         return Err(SpawnError::Config("the number of shards must be 1 to 64"));
     }
     let identity = Identity::generate().ok_or(SpawnError::Certificate)?;
-    let mut udp = free_address(config)?;
+    let addresses = free_addresses(config)?;
     let count = usize::from(config.shard_count);
     let loads: Loads = (0..count).map(|_| AtomicU32::new(0)).collect();
     let bells = (0..count)
@@ -135,27 +139,38 @@ pub fn spawn(config: &Config, port: PlanePort) -> Result<DataPlane, SpawnError> 
 
     let mut plane = DataPlane {
         shards: Vec::new(),
-        udp,
         threads: Vec::new(),
     };
     let mut queues = Vec::new();
-    let ends = bells.into_iter().zip(meshes).zip(port.shards);
-    for (index, ((bell, mesh), uplink)) in ends.enumerate() {
+    let mut wishes = Vec::new();
+    let mut first_socket = None;
+    let steer_bell = Arc::new(Doorbell::new()?);
+    let ends = bells
+        .into_iter()
+        .zip(meshes)
+        .zip(port.shards)
+        .zip(addresses);
+    for (index, (((bell, mesh), uplink), udp)) in ends.enumerate() {
         let (commands, commands_in) = channel(COMMANDS_MAX, bell.clone());
         queues.push(commands);
+        let (pins, pins_in) = channel(WISHES_MAX, steer_bell.clone());
+        wishes.push(pins_in);
         let shard = ShardStart {
             index: ShardIndex(index as u16),
             config: config.clone(),
             udp,
             bell,
             mesh,
+            pins,
             uplink,
             loads: loads.clone(),
         };
-        let (info, bound) = plane.start_shard(shard, commands_in)?;
-        udp = bound;
-        plane.udp = bound;
+        let (info, socket) = plane.start_shard(shard, commands_in)?;
+        first_socket = first_socket.or(socket);
         plane.shards.push(info);
+    }
+    if ports(config) == Ports::Shared && count > 1 {
+        plane.start_steering(first_socket, wishes, steer_bell)?;
     }
 
     let mut seed = [0; 32];
@@ -167,7 +182,10 @@ pub fn spawn(config: &Config, port: PlanePort) -> Result<DataPlane, SpawnError> 
         shards: queues,
         loads,
         admitter: Admitter::new(identity, StdRng::from_seed(seed), &config.codecs),
-        addresses: Addresses::new(udp, config.advertise.clone()),
+        addresses: Addresses::new(
+            plane.shards.iter().map(|shard| shard.udp).collect(),
+            config.advertise.clone(),
+        ),
         sessions_max: config.sessions_max,
     };
     let thread = std::thread::Builder::new()
@@ -184,6 +202,7 @@ struct ShardStart {
     udp: SocketAddr,
     bell: Arc<Doorbell>,
     mesh: Mesh,
+    pins: Sender<Pin>,
     uplink: ShardUplink,
     loads: Loads,
 }
@@ -192,13 +211,15 @@ impl DataPlane {
     fn start_shard(
         &mut self,
         start: ShardStart,
-        commands: whitewater_link::queue::Receiver<whitewater_engine::Command>,
-    ) -> Result<(ShardInfo, SocketAddr), SpawnError> {
+        commands: Receiver<whitewater_engine::Command>,
+    ) -> Result<(ShardInfo, Option<OwnedFd>), SpawnError> {
         let (tell, told) = mpsc::channel();
         // The ring belongs to the thread that opens it, so the shard opens its own.
         let run = move || match start.open(commands) {
-            Ok((shard, info, bound)) => {
-                let _ = tell.send(Ok((info, bound)));
+            Ok((shard, info)) => {
+                let socket = shard.backend.socket();
+                let socket = socket.and_then(|socket| socket.try_clone_to_owned().ok());
+                let _ = tell.send(Ok((info, socket)));
                 drop(tell);
                 shard.run();
             }
@@ -212,16 +233,45 @@ impl DataPlane {
         told.recv()
             .map_err(|_| SpawnError::Backend("the shard's thread ended".to_owned()))?
     }
+
+    /// Where the kernel refuses, the shards go on without, and the operator is told.
+    fn start_steering(
+        &mut self,
+        socket: Option<OwnedFd>,
+        wishes: Vec<Receiver<Pin>>,
+        bell: Arc<Doorbell>,
+    ) -> Result<(), SpawnError> {
+        let unsupported = || io::Error::from(io::ErrorKind::Unsupported);
+        let steerer = socket
+            .ok_or_else(unsupported)
+            .and_then(|socket| Steerer::new(socket.as_fd(), wishes, bell));
+        match steerer {
+            Ok(steerer) => {
+                let thread = std::thread::Builder::new().name("steering".to_owned());
+                self.threads.push(thread.spawn(move || steerer.run())?);
+            }
+            Err(error) => {
+                let advice = format!(
+                    "the kernel steers no datagrams to their shard (SO_ATTACH_REUSEPORT_CBPF:                      {error}), so shards hand them on - media.ports_per_core = true spares that;                      see docs/io.md"
+                );
+                if let Some(shard) = self.shards.first_mut() {
+                    shard.advice.push(advice);
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 impl ShardStart {
     fn open(
         self,
-        commands: whitewater_link::queue::Receiver<whitewater_engine::Command>,
-    ) -> Result<(Shard, ShardInfo, SocketAddr), SpawnError> {
+        commands: Receiver<whitewater_engine::Command>,
+    ) -> Result<(Shard, ShardInfo), SpawnError> {
         let config = &self.config;
         let mut net = whitewater_net::Config::new(self.udp, self.bell.try_clone_fd()?);
-        net.reuse_port = config.shard_count > 1;
+        let ports = ports(config);
+        net.reuse_port = ports == Ports::Shared && config.shard_count > 1;
         net.recv_buffer_bytes = config.recv_buffer_bytes;
         net.send_buffer_bytes = config.send_buffer_bytes;
         net.gso = config.gso;
@@ -230,12 +280,13 @@ impl ShardStart {
         let opened = open(net).map_err(|error| SpawnError::Backend(error.to_string()))?;
         let choice = opened.choice;
         let backend = opened.backend;
-        let bound = backend
+        let udp = backend
             .local_addrs()
             .first()
             .copied()
             .ok_or_else(|| SpawnError::Backend("the socket has no address".to_owned()))?;
         let info = ShardInfo {
+            udp,
             backend: choice.kind,
             advice: [choice.advice, choice.buffer_advice]
                 .into_iter()
@@ -248,6 +299,7 @@ impl ShardStart {
         let engine = EngineConfig {
             shard: self.index,
             shard_count: config.shard_count,
+            ports,
             half_open_timeout: config.half_open_timeout,
             dead_peer_timeout: config.dead_peer_timeout,
             silent_after: config.silent_after,
@@ -261,6 +313,7 @@ impl ShardStart {
             commands,
             uplink: self.uplink,
             mesh: self.mesh,
+            pins: self.pins,
             loads: self.loads,
             run: LoopReport::default(),
             events_waiting: VecDeque::new(),
@@ -268,20 +321,45 @@ impl ShardStart {
             outgoing: Outgoing::default(),
             shutting_down_since: None,
         };
-        Ok((shard, info, bound))
+        Ok((shard, info))
     }
 }
 
-/// Makes sure nobody else has the port: the shards share it by SO_REUSEPORT, with which a second
-/// server would get half of the packets without anybody noticing.
-fn free_address(config: &Config) -> Result<SocketAddr, SpawnError> {
-    let bind = |source| SpawnError::Bind {
-        udp: config.udp,
-        source,
-    };
-    let probe = UdpSocket::bind(config.udp).map_err(bind)?;
-    probe.local_addr().map_err(bind)
+fn ports(config: &Config) -> Ports {
+    if config.ports_per_core {
+        Ports::PerShard
+    } else {
+        Ports::Shared
+    }
 }
 
+/// The shards' addresses, with their real ports. Nobody else has them: where the shards share one
+/// by SO_REUSEPORT, a second server would get half of the packets without anybody noticing.
+fn free_addresses(config: &Config) -> Result<Vec<SocketAddr>, SpawnError> {
+    let probe = |udp| {
+        let bind = |source| SpawnError::Bind { udp, source };
+        UdpSocket::bind(udp).map_err(bind)
+    };
+    let bound = |socket: &UdpSocket| socket.local_addr().map_err(SpawnError::Io);
+    if ports(config) == Ports::Shared {
+        let udp = bound(&probe(config.udp)?)?;
+        return Ok(vec![udp; usize::from(config.shard_count)]);
+    }
+    // All are held until the last is found, so that a free port is not found twice.
+    let mut held = Vec::new();
+    for index in 0..config.shard_count {
+        let mut udp = config.udp;
+        if udp.port() != 0 {
+            let port = udp.port().checked_add(index);
+            let too_high = SpawnError::Config("the ports of the last shards would be above 65535");
+            udp.set_port(port.ok_or(too_high)?);
+        }
+        held.push(probe(udp)?);
+    }
+    held.iter().map(bound).collect()
+}
+
+/// Stands for no address.
+const UNBOUND: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 /// Joins, closes and patches that wait for a shard.
 const COMMANDS_MAX: usize = 1024;

@@ -183,8 +183,11 @@ sections! {
 
     /// The UDP port media flows through, and the threads that forward it.
     Media in media {
-        /// Address and UDP port of all media; every shard shares it.
+        /// Address and UDP port of all media; all shards share it.
         udp: SocketAddr = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 7777)), flag: "udp";
+        /// Give each shard a port of its own, counted up from that of udp: with 4 shards 7777 to 7780.
+        /// No datagram is ever handed from shard to shard then.
+        ports_per_core: bool = false, flag: "ports-per-core";
         /// Addresses told to peers as ICE candidates; empty: the addresses of this host. Set it
         /// behind a NAT which forwards the UDP port.
         advertise: Vec<IpAddr> = Vec::new(), flag: "advertise";

@@ -179,6 +179,16 @@ impl Client {
         u16::from_str_radix(&self.ufrag()[..2], 16).expect("the shard's number")
     }
 
+    /// The ports of all candidates of the answer.
+    pub(crate) fn ports_offered(&self) -> Vec<u16> {
+        let candidates = self
+            .answer
+            .lines()
+            .filter(|l| l.starts_with("a=candidate:"));
+        let port = |line: &str| line.split(' ').nth(5)?.parse().ok();
+        candidates.filter_map(port).collect()
+    }
+
     /// The node's user name fragment.
     pub(crate) fn ufrag(&self) -> &str {
         let line = self.answer.lines();

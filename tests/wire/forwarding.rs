@@ -1,10 +1,12 @@
 //! What a publisher sends reaches every viewer, on every back end.
 
+use std::collections::BTreeSet;
+
 use whitewater_net::probe_uring;
 
 use crate::client::{Client, Wish};
 use crate::http::metric;
-use crate::node::{Running, eventually_or};
+use crate::node::{Running, eventually, eventually_or};
 
 #[test]
 fn media_arrives_whole_over_io_uring() {
@@ -79,6 +81,56 @@ fn packets_that_arrive_at_the_wrong_shard_still_reach_their_session() {
         0.0
     );
     drop(publishers);
+}
+
+/// A publisher that arrives at the wrong shard does so for a moment only.
+#[test]
+fn the_kernel_learns_where_a_publishers_datagrams_belong() {
+    let node = Running::start(&[("media.shards", "2")]);
+    let streams = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    let publish = |stream: &&str| Client::start(node.http, stream, Wish::publish());
+    let publishers: Vec<Client> = streams.iter().map(publish).collect();
+    let steered = || metric(node.http, "whitewater_shard_steered_total", "");
+    let received = || metric(node.http, "whitewater_udp_received_packets_total", "");
+    // Reports are made once a second. That all eight were right by chance is one in 256, and
+    // then nothing is steered from the start.
+    let (mut steered_before, mut received_before) = (steered(), received());
+    let mut share = 1.0;
+    let settled = || {
+        let (steered, received) = (steered(), received());
+        if received - received_before > 1500.0 {
+            share = (steered - steered_before) / (received - received_before);
+            (steered_before, received_before) = (steered, received);
+        }
+        share < 0.01
+    };
+    eventually("hardly any datagram is handed over any more", settled);
+    let viewer = Client::start(node.http, "a", Wish::watch());
+    watched(&viewer, FRAMES);
+    drop(publishers);
+}
+
+/// The answers name the port of the shard that has the session, so nothing arrives elsewhere.
+#[test]
+fn with_a_port_for_each_shard_nothing_is_handed_over() {
+    let node = Running::start(&[("media.shards", "2"), ("media.ports_per_core", "true")]);
+    let streams = ["a", "b", "c", "d"];
+    let start = |stream: &&str, wish: fn() -> Wish| Client::start(node.http, stream, wish());
+    let publishers: Vec<Client> = streams.iter().map(|s| start(s, Wish::publish)).collect();
+    let viewers: Vec<Client> = streams.iter().map(|s| start(s, Wish::watch)).collect();
+    for viewer in &viewers {
+        watched(viewer, FRAMES);
+    }
+    let ports = |shard: u16| -> BTreeSet<u16> {
+        let clients = publishers.iter().chain(&viewers);
+        let there = clients.filter(|client| client.shard() == shard);
+        there.flat_map(Client::ports_offered).collect()
+    };
+    let (first, second) = (ports(0), ports(1));
+    assert_eq!((first.len(), second.len()), (1, 1), "{first:?} {second:?}");
+    assert!(first.is_disjoint(&second));
+    let handed_over = metric(node.http, "whitewater_shard_steered_total", "");
+    assert_eq!(handed_over, 0.0);
 }
 
 #[test]

@@ -11,6 +11,8 @@ pub struct Config {
     pub shard: ShardIndex,
     /// How many there are, 1..=64.
     pub shard_count: u16,
+    /// Whether the kernel may bring a session's datagrams to another shard.
+    pub ports: Ports,
     /// A session that has not completed ICE and DTLS by then is freed.
     pub half_open_timeout: Duration,
     /// A peer nothing authenticated was heard from for this long is gone (RFC 7675 §5.1).
@@ -21,6 +23,15 @@ pub struct Config {
     pub sessions_max: u32,
     /// What a panic inside a session does.
     pub panics: Panics,
+}
+
+/// Which sockets peers send to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ports {
+    /// All shards share one port: what reaches the wrong one is handed on.
+    Shared,
+    /// Each shard has a port of its own, which is the one its answers name.
+    PerShard,
 }
 
 /// What to do with a panic inside one session.
@@ -37,6 +48,7 @@ impl Default for Config {
         Config {
             shard: ShardIndex(0),
             shard_count: 1,
+            ports: Ports::Shared,
             half_open_timeout: Duration::from_secs(30),
             dead_peer_timeout: Duration::from_secs(35),
             silent_after: Duration::from_secs(3),

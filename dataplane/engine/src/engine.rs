@@ -2,6 +2,7 @@
 
 mod closing;
 mod flow;
+mod steering;
 mod timers;
 
 use std::collections::HashMap;
@@ -28,6 +29,10 @@ use crate::limits;
 use crate::session::ice::Credentials;
 use crate::session::{Session, Side, webrtc};
 use crate::wheel::Wheel;
+
+use steering::Steering;
+
+pub use steering::Pin;
 
 /// Everything that can happen to the sessions of one core.
 pub enum Input<'a> {
@@ -99,6 +104,9 @@ pub struct Outbox {
     pub events: Vec<Event>,
     /// To other shards, in order.
     pub relays: Vec<(ShardIndex, Relay)>,
+    /// To the kernel, in order: which socket a peer's datagrams belong to. Never needed for
+    /// things to be right.
+    pub pins: Vec<Pin>,
 }
 
 /// One datagram to send.
@@ -128,7 +136,7 @@ struct Core {
     by_ufrag: HashMap<String, u32>,
     by_address: HashMap<SocketAddr, u32>,
     /// Verified addresses of other shards' sessions.
-    routes: HashMap<SocketAddr, ShardIndex>,
+    routes: HashMap<SocketAddr, steering::Route>,
     wheel: Wheel,
     /// Streams with packets of this turn.
     dirty: Vec<StreamId>,
@@ -181,7 +189,7 @@ impl Engine {
     /// Applies one input. Never blocks and never reads a clock.
     pub fn handle(&mut self, now: Instant, input: Input<'_>) {
         match input {
-            Input::Datagram(datagram) => self.datagram(now, datagram, Steering::Allowed),
+            Input::Datagram(datagram) => self.datagram(now, datagram, self.core.steering()),
             Input::Command(command) => self.command(now, command),
             Input::Relay(relay) => self.relay(now, relay),
         }
@@ -200,6 +208,7 @@ impl Engine {
         out.datagrams.append(&mut self.core.out.datagrams);
         out.events.append(&mut self.core.out.events);
         out.relays.append(&mut self.core.out.relays);
+        out.pins.append(&mut self.core.out.pins);
         [self.core.wheel.next(), self.core.owed_at]
             .into_iter()
             .flatten()
@@ -575,47 +584,6 @@ impl Core {
         }
     }
 
-    fn route(&mut self, peer: SocketAddr, shard: ShardIndex, present: bool) {
-        if present {
-            // The address proved itself to another shard's session after ours.
-            self.by_address.remove(&peer);
-            self.routes.insert(peer, shard);
-        } else if self.routes.get(&peer) == Some(&shard) {
-            self.routes.remove(&peer);
-        }
-    }
-
-    fn steer_by_route(&mut self, datagram: Datagram<'_>, steering: Steering) {
-        match (steering, self.routes.get(&datagram.source)) {
-            (Steering::Allowed, Some(&shard)) => self.steer(shard, datagram),
-            _ => self.drops.count(DropReason::UnverifiedSource),
-        }
-    }
-
-    fn steer_by_ufrag(
-        &mut self,
-        shard: Option<ShardIndex>,
-        datagram: Datagram<'_>,
-        steering: Steering,
-    ) {
-        let other =
-            |shard: &ShardIndex| shard.0 < self.config.shard_count && *shard != self.config.shard;
-        match (steering, shard.filter(other)) {
-            (Steering::Allowed, Some(shard)) => self.steer(shard, datagram),
-            _ => self.drops.count(DropReason::StunUnknownUfrag),
-        }
-    }
-
-    fn steer(&mut self, shard: ShardIndex, datagram: Datagram<'_>) {
-        self.steered += 1;
-        let message = Relay::Datagram {
-            source: datagram.source,
-            local: datagram.local,
-            bytes: datagram.bytes.into(),
-        };
-        self.out.relays.push((shard, message));
-    }
-
     fn send(&mut self, destination: SocketAddr, local: Option<IpAddr>, bytes: Vec<u8>) {
         self.out.datagrams.push(Outgoing {
             destination,
@@ -623,13 +591,6 @@ impl Core {
             bytes,
         });
     }
-}
-
-/// Whether a datagram may be handed to another shard; one that was handed over is not handed on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Steering {
-    Allowed,
-    Done,
 }
 
 fn described(

@@ -20,5 +20,5 @@ pub mod limits;
 pub mod session;
 pub mod wheel;
 
-pub use config::{Config, Panics};
-pub use engine::{Command, Datagram, Engine, Input, Outbox, Outgoing};
+pub use config::{Config, Panics, Ports};
+pub use engine::{Command, Datagram, Engine, Input, Outbox, Outgoing, Pin};

@@ -50,6 +50,11 @@ pub const NOMINATION_SETTLES_AFTER: Duration = Duration::from_secs(5);
 /// Received datagrams handled before anything is sent, timers run and queues are looked at.
 pub const DATAGRAMS_PER_TURN_MAX: usize = 1024;
 
+/// Datagrams of one peer that are handed to another shard before the kernel is asked to bring the
+/// rest there itself: more than a handshake has (some 20), a tenth of a second of a video, and
+/// half a minute of a viewer's receiver reports.
+pub const HANDED_ON_BEFORE_PIN: u32 = 32;
+
 /// Reports of one kind of misbehaviour are logged at most this often.
 pub const LOG_INTERVAL: Duration = Duration::from_secs(1);
 

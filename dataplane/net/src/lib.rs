@@ -40,6 +40,7 @@ mod mmsg;
 mod probe;
 mod slab;
 mod socket;
+mod steer;
 mod sys;
 mod tokio_uring;
 mod units;
@@ -51,3 +52,4 @@ pub use backend::{
 };
 pub use config::{BackendChoice, Choice, Config, OpenError, Opened};
 pub use probe::{open, probe_uring};
+pub use steer::Selector;

@@ -87,6 +87,31 @@ pub(crate) fn set_option(
     }
 }
 
+/// Gives the SO_REUSEPORT group of a socket the program that picks one of its sockets.
+pub(crate) fn attach_reuseport_program(
+    socket: BorrowedFd<'_>,
+    program: &[libc::sock_filter],
+) -> io::Result<()> {
+    let len = libc::c_ushort::try_from(program.len())
+        .map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+    let program = libc::sock_fprog {
+        len,
+        // The kernel only reads it; the C declaration has no const.
+        filter: program.as_ptr().cast_mut(),
+    };
+    let size = size_of_val(&program) as libc::socklen_t;
+    let value = (&raw const program).cast();
+    let (level, name) = (libc::SOL_SOCKET, libc::SO_ATTACH_REUSEPORT_CBPF);
+    // SAFETY: the struct and the `len` instructions it points to outlive the call, which copies
+    // them, and its size is passed exactly.
+    let rc = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, value, size) };
+    if rc == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
 /// Buffers and headers for recvmmsg(2), made once.
 #[derive(Debug)]
 pub(crate) struct RecvArena {

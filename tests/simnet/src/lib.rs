@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+mod due;
 mod link;
 mod media;
 mod peer;

@@ -15,9 +15,10 @@ use whitewater_engine::session::webrtc::Identity;
 use whitewater_engine::{Command, Config, Datagram, Engine, Input, Outbox, Panics};
 use whitewater_link::{
     CloseReason, Epoch, Event, Locality, MediaKind, Negotiate, PatchOutcome, PatchRefusal, Refusal,
-    Relay, RequestId, Role, SessionId, SessionState, ShardIndex, StreamId,
+    RequestId, Role, SessionId, SessionState, ShardIndex, StreamId,
 };
 
+use crate::due::{Due, What};
 use crate::link::Link;
 use crate::peer::{Peer, PeerConfig, Place, Side, TICK};
 use crate::publisher::Published;
@@ -88,53 +89,11 @@ pub struct World {
     exchanged: HashMap<SocketAddr, Exchanged>,
     numbers: u64,
     server: SocketAddr,
+    /// Peers the engines want steered to a shard, and whether the kernel does it.
+    pins: HashMap<SocketAddr, ShardIndex>,
+    pins_granted: bool,
     /// Relays take this long from shard to shard.
     relay_delay: Duration,
-}
-
-/// Something under way.
-struct Due {
-    at: Instant,
-    order: u64,
-    what: What,
-}
-
-enum What {
-    ToServer {
-        source: SocketAddr,
-        local: SocketAddr,
-        bytes: Vec<u8>,
-    },
-    ToPeer {
-        peer: usize,
-        source: SocketAddr,
-        bytes: Vec<u8>,
-    },
-    Relay {
-        to: ShardIndex,
-        relay: Relay,
-    },
-    Wake(usize),
-}
-
-impl PartialEq for Due {
-    fn eq(&self, other: &Self) -> bool {
-        (self.at, self.order) == (other.at, other.order)
-    }
-}
-
-impl Eq for Due {}
-
-impl PartialOrd for Due {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Due {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.order).cmp(&(other.at, other.order))
-    }
 }
 
 impl World {
@@ -180,6 +139,8 @@ impl World {
             exchanged: HashMap::new(),
             numbers: 0,
             server: SERVER,
+            pins: HashMap::new(),
+            pins_granted: false,
             relay_delay: Duration::from_micros(250),
         }
     }
@@ -187,6 +148,11 @@ impl World {
     /// Records every datagram that reaches or leaves the server from now on.
     pub fn tap(&mut self) {
         self.tapping = true;
+    }
+
+    /// From now on the kernel brings the peers to their shard that it is asked to.
+    pub fn grant_pins(&mut self) {
+        self.pins_granted = true;
     }
 
     // ---- peers come
@@ -595,6 +561,11 @@ impl World {
         reports.map(|report| report.run.steered).sum()
     }
 
+    /// Addresses the kernel is asked to bring to a shard.
+    pub fn pin_count(&self) -> usize {
+        self.pins.len()
+    }
+
     /// What went to and from an address, of a peer or not.
     pub fn exchanged(&self, address: SocketAddr) -> Exchanged {
         self.exchanged.get(&address).copied().unwrap_or_default()
@@ -690,7 +661,11 @@ impl World {
             local,
             bytes,
         };
-        let index = shard_for(source, self.shards.len());
+        let pinned = self.pins.get(&source).filter(|_| self.pins_granted);
+        let index = match pinned {
+            Some(shard) => usize::from(shard.0),
+            None => shard_for(source, self.shards.len()),
+        };
         self.shards[index].handle(self.now, Input::Datagram(datagram));
         index
     }
@@ -727,6 +702,12 @@ impl World {
         let now = self.now;
         self.events
             .extend(out.events.into_iter().map(|event| (now, event)));
+        for pin in out.pins {
+            match pin.shard {
+                Some(shard) => self.pins.insert(pin.peer, shard),
+                None => self.pins.remove(&pin.peer),
+            };
+        }
         for (to, relay) in out.relays {
             self.push(now + self.relay_delay, What::Relay { to, relay });
         }

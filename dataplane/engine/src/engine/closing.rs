@@ -1,6 +1,5 @@
 //! The end of sessions: the peer is told, and nothing of it stays behind.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use whitewater_link::{CloseReason, Event, Relay, Role};
@@ -69,20 +68,6 @@ impl Engine {
 }
 
 impl Core {
-    /// The address no longer leads to this session.
-    pub(super) fn forget_address(&mut self, address: SocketAddr, key: u32) {
-        if self.by_address.get(&address) != Some(&key) {
-            return;
-        }
-        self.by_address.remove(&address);
-        let shard = self.config.shard;
-        self.broadcast(|| Relay::Route {
-            peer: address,
-            shard,
-            present: false,
-        });
-    }
-
     fn leave_stream(&mut self, key: u32, session: &Session) {
         let id = session.stream;
         let Some(stream) = self.streams.get_mut(&id) else {

@@ -135,14 +135,7 @@ impl Session {
             core.by_ufrag.remove(&ufrag);
         }
         if let Some(address) = checked.verified {
-            core.by_address.insert(address, key);
-            core.routes.remove(&address);
-            let shard = core.config.shard;
-            core.broadcast(|| Relay::Route {
-                peer: address,
-                shard,
-                present: true,
-            });
+            core.learn_address(address, key);
         }
         if self.state == SessionState::New {
             self.enter(SessionState::Connecting, core);
