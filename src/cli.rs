@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use whitewater_load::{LoadArgs, Plan};
 
 use crate::advice::{self, Advice, Readings};
 use crate::config::{self, ConfigError, Effective, Flag, Sources};
@@ -25,6 +26,8 @@ pub struct Cli {
 enum Command {
     /// Runs the node; also without any subcommand.
     Serve(Settings),
+    /// Loads a WHIP/WHEP server with publishers and viewers, and measures what they get.
+    Load(Box<LoadArgs>),
     /// Shows or checks the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -123,10 +126,22 @@ impl Settings {
     }
 }
 
-/// Does what the command line asks for; `serve` runs the node with the configuration in force.
-pub fn run(cli: Cli, serve: impl FnOnce(Effective) -> ExitCode) -> ExitCode {
+/// Does what the command line asks for; `serve` runs the node with the configuration in force,
+/// `load` the load generator.
+pub fn run(
+    cli: Cli,
+    serve: impl FnOnce(Effective) -> ExitCode,
+    load: impl FnOnce(Plan) -> ExitCode,
+) -> ExitCode {
     match cli.command.unwrap_or(Command::Serve(cli.settings)) {
         Command::Serve(settings) => with_configuration(&settings, serve),
+        Command::Load(arguments) => match arguments.plan() {
+            Ok(plan) => load(plan),
+            Err(error) => {
+                eprintln!("whitewater load: {error}");
+                ExitCode::from(EXIT_REFUSED)
+            }
+        },
         Command::Config(ConfigCommand::Print(settings)) => {
             with_configuration(&settings, |effective| {
                 for note in &effective.notes {
@@ -284,10 +299,12 @@ mod tests {
             let config = path.to_str().unwrap();
             let arguments = ["whitewater", "--config", config, "--log", "warn"];
             let mut served = None;
-            let code = run(Cli::try_parse_from(arguments).unwrap(), |effective| {
+            let serve = |effective: Effective| {
                 served = Some(effective.config);
                 ExitCode::from(7)
-            });
+            };
+            let cli = Cli::try_parse_from(arguments).unwrap();
+            let code = run(cli, serve, |_| panic!("load was not asked for"));
             std::fs::remove_file(&path).unwrap();
             (format!("{code:?}"), served)
         };

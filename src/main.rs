@@ -15,7 +15,7 @@ use whitewater::{Node, StartError, cli};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    cli::run(cli::Cli::parse(), serve)
+    cli::run(cli::Cli::parse(), serve, load)
 }
 
 /// Runs the node until it is told to stop.
@@ -57,6 +57,29 @@ fn serve(effective: Effective) -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("whitewater: {error}");
+                ExitCode::FAILURE
+            }
+        }
+    })
+}
+
+/// Runs the load generator until it is done or told to stop.
+fn load(plan: whitewater_load::Plan) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("whitewater load: no runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    runtime.block_on(async {
+        match stop_signal() {
+            Ok(stop) => whitewater_load::run(plan, stop).await,
+            Err(error) => {
+                eprintln!("whitewater load: signals cannot be handled: {error}");
                 ExitCode::FAILURE
             }
         }

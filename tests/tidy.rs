@@ -251,8 +251,10 @@ const ARROWS: &[(&str, &[&str])] = &[
             "whitewater-dataplane",
             "whitewater-control",
             "whitewater-link",
+            "whitewater-load",
         ],
     ),
+    ("whitewater-load", &["whitewater-srtp", "whitewater-rtp"]),
     (
         "whitewater-dataplane",
         &[
@@ -289,15 +291,19 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// Who may use what is not ours, tests aside.
 const HOMES: &[(&str, &[&str])] = &[
-    ("str0m", &["whitewater-engine", "whitewater-simnet"]),
-    ("hyper*", &["whitewater-control"]),
-    ("serde*", &["whitewater-control"]),
-    ("http-body*", &["whitewater-control"]),
+    (
+        "str0m",
+        &["whitewater-engine", "whitewater-load", "whitewater-simnet"],
+    ),
+    ("hyper*", &["whitewater-control", "whitewater-load"]),
+    ("serde*", &["whitewater-control", "whitewater-load"]),
+    ("http-body*", &["whitewater-control", "whitewater-load"]),
+    ("nix", &["whitewater-load"]),
     ("tokio-uring", &["whitewater-net"]),
     ("io-uring", &["whitewater-net"]),
     ("libc", &["whitewater-net"]),
     ("aws-lc-rs", &["whitewater-control", "whitewater-srtp"]),
-    ("clap", &["whitewater"]),
+    ("clap", &["whitewater", "whitewater-load"]),
     ("toml", &["whitewater"]),
 ];
 

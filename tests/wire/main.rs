@@ -6,6 +6,7 @@ mod client;
 mod flood;
 mod forwarding;
 mod http;
+mod load;
 mod media;
 mod node;
 mod process;
