@@ -1,0 +1,179 @@
+//! What the benches share: servers as processes, medians, tables, plots.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use whitewater_load::process::Meter;
+use whitewater_load::{Fleet, FleetOptions, Pacing, Program, VideoCodec};
+
+pub(crate) type Failed = Box<dyn std::error::Error>;
+
+/// The server's binary in a process of its own, with one shard. Dropped, it is killed.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) url: String,
+    pub(crate) meter: Meter,
+}
+
+impl Server {
+    /// Starts it on free ports of loopback.
+    pub(crate) fn start(settings: &[&str]) -> Result<Server, Failed> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_whitewater"));
+        command.args([
+            "--listen",
+            "127.0.0.1:0",
+            "--udp",
+            "127.0.0.1:0",
+            "--shards",
+            "1",
+        ]);
+        for setting in settings.iter().chain(SETTINGS) {
+            command.args(["--set", setting]);
+        }
+        let mut child = command
+            // No configuration of the checkout is picked up.
+            .current_dir(std::env::temp_dir())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let output = child.stdout.take().ok_or("no output")?;
+        let mut url = None;
+        for line in BufReader::new(output).lines() {
+            let line = line?;
+            if let Some(page) = line.trim().strip_prefix("Page") {
+                url = Some(page.trim().to_owned());
+            }
+            if line.contains("back end ") {
+                break;
+            }
+        }
+        let url = url.ok_or("the server does not start")?;
+        let meter = Meter::new(child.id()).ok_or("the server is gone")?;
+        Ok(Server { child, url, meter })
+    }
+
+    /// Publishers and viewers of it.
+    pub(crate) async fn fleet(&self) -> Result<Fleet, Failed> {
+        let base = self.url.trim_end_matches('/');
+        let options = FleetOptions {
+            whip: format!("{base}/whip/{{stream}}"),
+            whep: format!("{base}/whep/{{stream}}"),
+            token: None,
+            viewer_threads: 1,
+            gro: true,
+            bind: None,
+            join_max: Duration::from_secs(60),
+        };
+        Ok(Fleet::start(options).await?)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// 2.5 Mbit/s at 30 frames a second: ten packets of 1,041 bytes each.
+pub(crate) fn program(pacing: Pacing) -> Program {
+    Program {
+        video: Some(VideoCodec::Vp8),
+        audio: false,
+        bitrate_bps: 2_500_000,
+        fps: 30,
+        pacing,
+        payload_size: 1150,
+    }
+}
+
+/// The middle value, the lowest and the highest.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Median {
+    pub(crate) middle: f64,
+    pub(crate) low: f64,
+    pub(crate) high: f64,
+}
+
+/// `None` of nothing.
+pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> Option<Median> {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_unstable_by(f64::total_cmp);
+    let (low, high) = (*values.first()?, *values.last()?);
+    let (left, right) = (values[(values.len() - 1) / 2], values[values.len() / 2]);
+    Some(Median {
+        middle: f64::midpoint(left, right),
+        low,
+        high,
+    })
+}
+
+/// A number from the environment.
+pub(crate) fn number(name: &str, otherwise: u32) -> Result<u32, Failed> {
+    match std::env::var(name) {
+        Ok(text) => text
+            .parse()
+            .map_err(|_| format!("{name}={text:?} is not a number").into()),
+        Err(_) => Ok(otherwise),
+    }
+}
+
+/// One bar of a plot.
+pub(crate) struct Bar {
+    pub(crate) label: String,
+    pub(crate) value: f64,
+}
+
+/// Writes horizontal bars to `docs/performance-NAME.svg` and returns the line that shows them;
+/// nothing is written unless the run is for the documentation (`BENCH_DOCS` set).
+pub(crate) fn plot(name: &str, title: &str, unit: &str, bars: &[Bar]) -> Result<String, Failed> {
+    if std::env::var_os("BENCH_DOCS").is_none() {
+        return Ok(String::new());
+    }
+    let file = format!("performance-{name}.svg");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    std::fs::write(folder.join(&file), svg(title, unit, bars))?;
+    Ok(format!("\n![{title}]({file})\n"))
+}
+
+fn svg(title: &str, unit: &str, bars: &[Bar]) -> String {
+    let highest = bars.iter().map(|bar| bar.value).fold(1e-9, f64::max);
+    let height = 44 + bars.len() * BAR_STEP;
+    let mut text = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"720\" height=\"{height}\" \
+         font-family=\"sans-serif\" font-size=\"13\">\n\
+         <rect width=\"720\" height=\"{height}\" fill=\"#ffffff\"/>\n\
+         <text x=\"12\" y=\"22\" font-size=\"15\" fill=\"#222222\">{}</text>\n",
+        escaped(title)
+    );
+    for (index, bar) in bars.iter().enumerate() {
+        let y = 36 + index * BAR_STEP;
+        let width = bar.value / highest * 370.0;
+        text += &format!(
+            "<text x=\"222\" y=\"{}\" text-anchor=\"end\" fill=\"#222222\">{}</text>\n\
+             <rect x=\"230\" y=\"{}\" width=\"{width:.1}\" height=\"16\" fill=\"#3b7dd8\"/>\n\
+             <text x=\"{:.1}\" y=\"{}\" fill=\"#222222\">{:.2} {}</text>\n",
+            y + 13,
+            escaped(&bar.label),
+            y,
+            236.0 + width,
+            y + 13,
+            bar.value,
+            escaped(unit),
+        );
+    }
+    text + "</svg>\n"
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;")
+}
+
+/// Sessions come from one address in these benches, and many at once.
+const SETTINGS: &[&str] = &[
+    "limits.source_requests_per_second=100000",
+    "limits.token_requests_per_second=100000",
+];
+const BAR_STEP: usize = 24;

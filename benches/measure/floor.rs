@@ -1,0 +1,184 @@
+//! The least that forwarding can cost: seal and send, with no server around it.
+
+use std::io::IoSliceMut;
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use nix::sys::socket::{MsgFlags, recvmsg, setsockopt, sockopt};
+use whitewater_net::{Backend, BackendKind, Choice, Config, Outgoing, open};
+use whitewater_srtp::{MasterKey, Profile, SrtpSealer};
+
+use crate::common::Failed;
+
+/// Sealed packets to many peers, each with a key of its own.
+pub(crate) struct Sender {
+    peers: Vec<Peer>,
+    payload: Vec<u8>,
+    profile: Profile,
+    index: u64,
+}
+
+struct Peer {
+    address: SocketAddr,
+    sealer: SrtpSealer,
+}
+
+/// How sealed packets leave.
+pub(crate) enum Exit {
+    /// Through a back end of the server's.
+    Backend(Box<dyn Backend>),
+    /// One system call for each packet.
+    Naive(UdpSocket),
+}
+
+impl Exit {
+    pub(crate) fn backend(kind: BackendKind, gso: bool) -> Result<Exit, Failed> {
+        let bell = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC)?;
+        let mut config = Config::new(SocketAddr::from(([127, 0, 0, 1], 0)), bell);
+        config.backend = Choice::Kind(kind);
+        config.gso = gso;
+        Ok(Exit::Backend(open(config)?.backend))
+    }
+
+    pub(crate) fn naive() -> Result<Exit, Failed> {
+        Ok(Exit::Naive(UdpSocket::bind("127.0.0.1:0")?))
+    }
+}
+
+impl Sender {
+    /// Packets of `size` bytes on the wire, tag included.
+    pub(crate) fn new(sinks: &Sinks, size: usize) -> Result<Sender, Failed> {
+        let profile = Profile::AeadAes128Gcm;
+        let peer = |(number, address): (usize, &SocketAddr)| -> Result<Peer, Failed> {
+            let mut key = [7; 16];
+            key[..8].copy_from_slice(&(number as u64).to_be_bytes());
+            let master = MasterKey::new(profile, &key, &[9; 12])?;
+            Ok(Peer {
+                address: *address,
+                sealer: SrtpSealer::new(&master)?,
+            })
+        };
+        let peers = sinks.addresses.iter().enumerate().map(peer);
+        Ok(Sender {
+            peers: peers.collect::<Result<_, _>>()?,
+            payload: vec![0x5a; size - HEADER_SIZE - profile.rtp_overhead()],
+            profile,
+            index: 0,
+        })
+    }
+
+    /// A run of `count` packets to every peer; how many were taken.
+    pub(crate) fn send(&mut self, count: u64, exit: &mut Exit, outgoing: &mut Outgoing) -> u64 {
+        outgoing.clear();
+        let mut sent = 0;
+        let size = HEADER_SIZE + self.payload.len() + self.profile.rtp_overhead();
+        for peer in &self.peers {
+            for index in self.index..self.index + count {
+                let mut header = [0x80, 96, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9];
+                header[2..4].copy_from_slice(&(index as u16).to_be_bytes());
+                let mut packet = vec![0; size];
+                let sealed = peer
+                    .sealer
+                    .seal(&header, &self.payload, 9, index, &mut packet);
+                if sealed.is_err() {
+                    continue;
+                }
+                match exit {
+                    Exit::Backend(_) => _ = outgoing.push(peer.address, None, packet),
+                    Exit::Naive(socket) => {
+                        sent += u64::from(socket.send_to(&packet, peer.address).is_ok());
+                    }
+                }
+            }
+        }
+        self.index += count;
+        if let Exit::Backend(backend) = exit {
+            sent += backend.send(outgoing).sent;
+        }
+        sent
+    }
+}
+
+/// Sockets that are emptied by a thread of their own, in whole runs where the kernel hands them
+/// over so (UDP_GRO), as a load generator's are.
+pub(crate) struct Sinks {
+    pub(crate) addresses: Vec<SocketAddr>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Sinks {
+    pub(crate) fn start(count: usize) -> Result<Sinks, Failed> {
+        let mut sockets = Vec::new();
+        for _ in 0..count {
+            let socket = UdpSocket::bind("127.0.0.1:0")?;
+            setsockopt(&socket, sockopt::UdpGroSegment, &true)?;
+            setsockopt(&socket, sockopt::RcvBuf, &(1 << 20))?;
+            sockets.push(socket);
+        }
+        let addresses = sockets
+            .iter()
+            .map(UdpSocket::local_addr)
+            .collect::<Result<_, _>>()?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let thread = std::thread::spawn(move || {
+            let mut buffer = vec![0; 65_536];
+            while !stopped.load(Ordering::Relaxed) {
+                for socket in &sockets {
+                    let mut slices = [IoSliceMut::new(&mut buffer)];
+                    let (fd, flags) = (socket.as_raw_fd(), MsgFlags::MSG_DONTWAIT);
+                    while recvmsg::<()>(fd, &mut slices, None, flags).is_ok() {}
+                }
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        });
+        Ok(Sinks {
+            addresses,
+            stop,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Sinks {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// CPU time of this thread, in the kernel and out of it.
+pub(crate) fn on_cpu() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let spent = text.split(' ').next().and_then(|word| word.parse().ok());
+    Duration::from_nanos(spent.unwrap_or(0))
+}
+
+/// Sends `count` packets to each peer every `interval` for `round`; CPU nanoseconds a packet.
+pub(crate) fn paced(
+    sender: &mut Sender,
+    exit: &mut Exit,
+    count: u64,
+    interval: Duration,
+    round: Duration,
+) -> f64 {
+    let mut outgoing = Outgoing::default();
+    sender.send(count, exit, &mut outgoing);
+    let (start, spent) = (Instant::now(), on_cpu());
+    let (mut due, mut packets) = (start, 0);
+    while start.elapsed() < round {
+        packets += sender.send(count, exit, &mut outgoing);
+        due += interval;
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+    }
+    (on_cpu() - spent).as_nanos() as f64 / packets.max(1) as f64
+}
+
+const HEADER_SIZE: usize = 12;

@@ -1,0 +1,115 @@
+//! A crowd comes in: joins a core can do, what they do to those already watching, and what a
+//! viewer weighs.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+use whitewater_load::{Fleet, Inspection, JoinError, Member, Pacing, VideoCodec};
+
+use crate::common::{Failed, Server, median, number, program};
+
+pub(crate) fn run() -> Result<String, Failed> {
+    let crowd = number("BENCH_CROWD", 200)?;
+    let rounds = number("BENCH_ROUNDS", 5)?.clamp(1, 5);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let storms = (0..rounds)
+        .map(|_| runtime.block_on(storm(crowd)))
+        .collect::<Result<Vec<_>, _>>()?;
+    let of = |of: fn(&Storm) -> f64| median(storms.iter().map(of)).ok_or("no round");
+    let gap = |of: fn(&Storm) -> f64, share: &str| -> Result<String, Failed> {
+        let gap = median(storms.iter().map(of)).ok_or("no round")?;
+        Ok(format!(
+            "| longest silence of a watching viewer, {share} | {:.0} ms | {:.0} to {:.0} ms |\n",
+            gap.middle, gap.low, gap.high
+        ))
+    };
+    let (rate, core) = (
+        of(|storm| storm.joins_per_s)?,
+        of(|storm| storm.joins_per_core_s)?,
+    );
+    let memory = of(|storm| storm.bytes_per_viewer)?;
+    Ok(format!(
+        "### A crowd of {crowd} viewers comes in\n\n\
+         All offers are made at once, while {WATCHING} others watch the same stream. Frames come \
+         every 33 ms: that much silence is none. Median and range of {rounds} runs.\n\n\
+         | | median | lowest to highest |\n|---|---:|---:|\n\
+         | joins a second, from first offer to last first packet | {:.0} | {:.0} to {:.0} |\n\
+         | joins a second of the server's CPU time, all threads | {:.0} | {:.0} to {:.0} |\n\
+         {}{}\
+         | memory a viewer | {:.0} KiB | {:.0} to {:.0} KiB |\n\n",
+        rate.middle,
+        rate.low,
+        rate.high,
+        core.middle,
+        core.low,
+        core.high,
+        gap(|storm| storm.gap_before_ms, "before")?,
+        gap(|storm| storm.gap_ms, "during the storm")?,
+        memory.middle / 1024.0,
+        memory.low / 1024.0,
+        memory.high / 1024.0,
+    ))
+}
+
+/// One storm on a fresh server.
+#[derive(Debug)]
+struct Storm {
+    joins_per_s: f64,
+    joins_per_core_s: f64,
+    gap_before_ms: f64,
+    gap_ms: f64,
+    bytes_per_viewer: f64,
+}
+
+async fn storm(crowd: u32) -> Result<Storm, Failed> {
+    let mut server = Server::start(&[])?;
+    // Those who watch have a receiving thread of their own: only the server delays them.
+    let watching = server.fleet().await?;
+    let _publisher = watching.publish(STREAM, 0, program(Pacing::Burst)).await?;
+    let mut members = Vec::new();
+    for _ in 0..WATCHING {
+        members.push(watch(&watching).await?);
+    }
+    tokio::time::sleep(SETTLE).await;
+    watching.reset_marks();
+    tokio::time::sleep(SETTLE).await;
+    let longest = |gaps: Vec<Duration>| gaps.into_iter().max().unwrap_or_default();
+    let gap_before = longest(watching.snapshot().await.gaps);
+    watching.reset_marks();
+    let gone = "the server is gone";
+    let coming = Arc::new(server.fleet().await?);
+    let before = server.meter.read().ok_or(gone)?;
+    let since = Instant::now();
+    let mut joins = JoinSet::new();
+    for _ in 0..crowd {
+        let coming = coming.clone();
+        joins.spawn(async move { watch(&coming).await });
+    }
+    while let Some(joined) = joins.join_next().await {
+        members.push(joined??);
+    }
+    let elapsed = since.elapsed().as_secs_f64();
+    let after = server.meter.read().ok_or(gone)?;
+    let gap = longest(watching.snapshot().await.gaps);
+    let storm = Storm {
+        joins_per_s: f64::from(crowd) / elapsed,
+        joins_per_core_s: f64::from(crowd) / (after.cpu - before.cpu).as_secs_f64(),
+        gap_before_ms: gap_before.as_secs_f64() * 1e3,
+        gap_ms: gap.as_secs_f64() * 1e3,
+        bytes_per_viewer: (after.resident as f64 - before.resident as f64) / f64::from(crowd),
+    };
+    eprintln!("{storm:?}");
+    Ok(storm)
+}
+
+async fn watch(fleet: &Fleet) -> Result<Member, JoinError> {
+    let codec = Some(VideoCodec::Vp8);
+    fleet.watch(STREAM, codec, false, Inspection::Count).await
+}
+
+const STREAM: &str = "crowd";
+const WATCHING: u32 = 20;
+const SETTLE: Duration = Duration::from_secs(1);
