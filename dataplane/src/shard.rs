@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use whitewater_engine::{Command, Config, Datagram, Engine, Input, Outbox, Pin, limits};
 use whitewater_link::queue::{Doorbell, Receiver, Sender};
@@ -37,6 +37,8 @@ impl Shard {
     pub(crate) fn run(mut self) {
         loop {
             let now = Instant::now();
+            let unix_time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+            self.config.unix_time = unix_time.unwrap_or_default();
             let mut engine = Engine::new(self.config.clone(), now, seed());
             let turns = || self.turns(&mut engine);
             // What a panic may leave half-done is the engine, which is thrown away, and the
@@ -80,7 +82,7 @@ impl Shard {
             }
             now = Instant::now();
             more = self.collect(engine, now);
-            next = engine.poll(now, &mut self.outbox);
+            next = self.poll(engine, now);
             self.act();
             let count = u32::try_from(engine.session_count()).unwrap_or(u32::MAX);
             let load = &self.loads[usize::from(self.config.shard.0)];
@@ -145,27 +147,38 @@ impl Shard {
         drained.more
     }
 
-    /// Does what the engine asked for.
-    fn act(&mut self) {
-        for datagram in self.outbox.datagrams.drain(..) {
-            self.run.sent.count(datagram.bytes.len());
-            // A back end that cannot tell the local address reports the bound one.
-            let local = datagram.local.filter(|ip| !ip.is_unspecified());
-            self.outgoing
-                .push(datagram.destination, local, datagram.bytes);
-        }
-        if !self.outgoing.is_empty() {
-            self.run.trains += self.outgoing.trains.len() as u64;
-            let outcome = self.backend.send(&self.outgoing);
-            self.run.send_dropped += outcome.dropped();
+    /// Lets the engine do its part, and sends what it has to send.
+    fn poll(&mut self, engine: &mut Engine, now: Instant) -> Option<Instant> {
+        let Shard {
+            config,
+            backend,
+            outgoing,
+            outbox,
+            run,
+            ..
+        } = self;
+        engine.poll(now, outbox, &mut |batch| {
+            for datagram in batch.datagrams() {
+                run.sent.count(datagram.bytes.len());
+                // A back end that cannot tell the local address reports the bound one.
+                let local = datagram.local.filter(|ip| !ip.is_unspecified());
+                outgoing.push(datagram.destination, local, datagram.bytes.to_vec());
+            }
+            run.trains += outgoing.trains.len() as u64;
+            let outcome = backend.send(outgoing);
+            run.send_dropped += outcome.dropped();
             if outcome.gso_switched_off {
                 tracing::warn!(
-                    shard = self.config.shard.0,
+                    shard = config.shard.0,
                     "the device refused UDP_SEGMENT: datagrams are sent one by one from now on"
                 );
             }
-            self.outgoing.clear();
-        }
+            outgoing.clear();
+        })
+    }
+
+    /// Passes on what the engine asked for.
+    fn act(&mut self) {
         for (to, relay) in self.outbox.relays.drain(..) {
             self.mesh.push(to, relay);
         }

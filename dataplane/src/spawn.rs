@@ -305,6 +305,7 @@ impl ShardStart {
             silent_after: config.silent_after,
             sessions_max: config.sessions_max,
             panics: Panics::Contain,
+            ..EngineConfig::default()
         };
         let shard = Shard {
             config: engine,

@@ -123,7 +123,7 @@ impl<R: Rng> Negotiator<R> {
         let credentials = credentials(&mut self.rng, shard);
         let local = self.local(negotiate, &plan, &senders, &credentials, addresses);
         let answer = render_answer(&plan, &local);
-        let (rtc, keys) = webrtc::build(&plan, &senders, &self.identity, now).map_err(|error| {
+        let (rtc, keys) = webrtc::build(&plan, &self.identity, now).map_err(|error| {
             tracing::warn!(session = ?negotiate.session, %error, "session could not be built");
             Refusal::Internal
         })?;

@@ -23,6 +23,9 @@ pub struct Config {
     pub sessions_max: u32,
     /// What a panic inside a session does.
     pub panics: Panics,
+    /// The wall clock when the engine is made, since 1970: what viewers' sender reports count
+    /// from. Only differences matter to them.
+    pub unix_time: Duration,
 }
 
 /// Which sockets peers send to.
@@ -54,6 +57,7 @@ impl Default for Config {
             silent_after: Duration::from_secs(3),
             sessions_max: 50_000,
             panics: Panics::Contain,
+            unix_time: Duration::ZERO,
         }
     }
 }

@@ -30,7 +30,8 @@ drop_reasons! {
     StunIntegrity => "stun_integrity",
     /// DTLS, RTP or RTCP from an address no ICE check has verified.
     UnverifiedSource => "unverified_source",
-    /// RTP of a source that no authentic packet has named.
+    /// RTP of a source that no authentic packet has named, or RTCP of a viewer that is forged or
+    /// replayed.
     Unauthentic => "unauthentic",
     /// A packet the WebRTC engine could not take in.
     Malformed => "malformed",
@@ -46,6 +47,14 @@ drop_reasons! {
     TooLate => "too_late",
     /// The viewer or the publisher muted this kind of media.
     Muted => "muted",
+    /// A packet that could not be sealed for its viewer.
+    SealRefused => "seal_refused",
+    /// RTP from a viewer, which has nothing to send.
+    UnexpectedMedia => "unexpected_media",
+    /// A packet a viewer asked for again that is no longer kept or was never sent.
+    RetransmissionGone => "retransmission_gone",
+    /// A packet a viewer asked for again beyond its allowance, or twice within a round trip.
+    RetransmissionRefused => "retransmission_refused",
 }
 
 /// One counter a reason.

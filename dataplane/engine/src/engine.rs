@@ -4,6 +4,7 @@ mod closing;
 mod flow;
 mod steering;
 mod timers;
+mod viewing;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -22,8 +23,10 @@ use whitewater_rtp::demux::{Kind, StunView, classify};
 use whitewater_sdp::{Fragment, render_fragment};
 
 use crate::admission::{self, Admission};
+use crate::clock::WallClock;
 use crate::config::{Config, Panics};
 use crate::drops::{DropReason, Drops};
+use crate::forward::batch::{Batch, Route};
 use crate::forward::stream::{Source, Stream};
 use crate::limits;
 use crate::session::ice::Credentials;
@@ -95,11 +98,9 @@ pub enum Command {
     Shutdown,
 }
 
-/// What a turn produced. The caller empties it.
+/// What a turn produced for other threads. The caller empties it.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    /// To the network, in order.
-    pub datagrams: Vec<Outgoing>,
     /// To control, in order.
     pub events: Vec<Event>,
     /// To other shards, in order.
@@ -107,17 +108,6 @@ pub struct Outbox {
     /// To the kernel, in order: which socket a peer's datagrams belong to. Never needed for
     /// things to be right.
     pub pins: Vec<Pin>,
-}
-
-/// One datagram to send.
-#[derive(Debug)]
-pub struct Outgoing {
-    /// To whom.
-    pub destination: SocketAddr,
-    /// The address of ours to send from.
-    pub local: Option<IpAddr>,
-    /// Its payload.
-    pub bytes: Vec<u8>,
 }
 
 /// The sessions of one core.
@@ -150,15 +140,21 @@ struct Core {
     /// Sessions to take out at the end of the turn.
     leaving: Vec<u32>,
     out: Outbox,
+    /// To the network.
+    batch: Batch,
+    clock: WallClock,
     drops: Drops,
     steered: u64,
     panics: u64,
     scratch: Vec<u8>,
+    /// Where the heads of packets are put together.
+    header: Vec<u8>,
 }
 
 impl Engine {
     /// An engine without sessions. `seed` determines every random choice it makes.
     pub fn new(config: Config, now: Instant, seed: [u8; 32]) -> Self {
+        let clock = WallClock::new(now, config.unix_time);
         Engine {
             sessions: Slab::new(),
             core: Core {
@@ -178,10 +174,13 @@ impl Engine {
                 fired: Vec::new(),
                 leaving: Vec::new(),
                 out: Outbox::default(),
+                batch: Batch::default(),
+                clock,
                 drops: Drops::default(),
                 steered: 0,
                 panics: 0,
                 scratch: vec![0; SCRATCH_SIZE],
+                header: vec![0; limits::HEADER_SIZE_MAX],
             },
         }
     }
@@ -195,17 +194,25 @@ impl Engine {
         }
     }
 
-    /// Forwards what was handled, runs what is due, and moves everything that came of it into
+    /// Forwards what was handled, runs what is due, sends what came of it and moves the rest into
     /// `out`; returns when to call again if nothing arrives.
+    ///
+    /// `send` is handed the datagrams: once at the end, and before that whenever there are many
+    /// (see [`limits::BATCH_SIZE`]). The batch is empty again when it returns.
     ///
     /// Must be called after every batch of [`handle`](Self::handle) calls and when the returned
     /// time is reached; calling it more often is a no-op. `now` must not go backwards.
-    pub fn poll(&mut self, now: Instant, out: &mut Outbox) -> Option<Instant> {
-        self.flush_streams(now);
+    pub fn poll(
+        &mut self,
+        now: Instant,
+        out: &mut Outbox,
+        send: &mut dyn FnMut(&mut Batch),
+    ) -> Option<Instant> {
+        self.flush_streams(now, send);
         self.run_timers(now);
         self.request_keyframes(now);
         self.take_out_leaving(now);
-        out.datagrams.append(&mut self.core.out.datagrams);
+        self.core.send_batch(send);
         out.events.append(&mut self.core.out.events);
         out.relays.append(&mut self.core.out.relays);
         out.pins.append(&mut self.core.out.pins);
@@ -584,12 +591,16 @@ impl Core {
         }
     }
 
-    fn send(&mut self, destination: SocketAddr, local: Option<IpAddr>, bytes: Vec<u8>) {
-        self.out.datagrams.push(Outgoing {
-            destination,
-            local,
-            bytes,
-        });
+    fn send(&mut self, destination: SocketAddr, local: Option<IpAddr>, bytes: &[u8]) {
+        let route = Route { destination, local };
+        self.batch.push(route, bytes);
+    }
+
+    fn send_batch(&mut self, send: &mut dyn FnMut(&mut Batch)) {
+        if !self.batch.is_empty() {
+            send(&mut self.batch);
+            self.batch.clear();
+        }
     }
 }
 
@@ -607,7 +618,7 @@ fn described(
     }
 }
 
-/// Room for the largest datagram, when RTCP is opened for the sake of liveness.
+/// Room for the largest datagram, when it is opened here.
 const SCRATCH_SIZE: usize = 65_536;
 const _: () = assert!(
     limits::ADDRESSES_PER_SESSION_MAX > 1,

@@ -12,6 +12,7 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
 pub mod admission;
+mod clock;
 mod config;
 pub mod drops;
 mod engine;
@@ -21,4 +22,5 @@ pub mod session;
 pub mod wheel;
 
 pub use config::{Config, Panics, Ports};
-pub use engine::{Command, Datagram, Engine, Input, Outbox, Outgoing, Pin};
+pub use engine::{Command, Datagram, Engine, Input, Outbox, Pin};
+pub use forward::batch::{Batch, Outgoing, Route, Run};

@@ -13,17 +13,53 @@ pub const PACKETS_PER_TURN_MAX: usize = 256;
 /// Viewers of one stream on one shard.
 pub const VIEWERS_PER_SHARD_MAX: usize = 20_000;
 
-/// Sent packets kept per outgoing video track to answer NACKs, and how long: a viewer asks again
-/// for at most a second (libwebrtc gives up after ten tries or a newer key frame).
-pub const RTX_VIDEO_PACKETS_MAX: usize = 512;
+/// Bytes of sealed datagrams after which a batch is sent before more is sealed: small enough to
+/// stay in a core's second-level cache between sealing and sending.
+pub const BATCH_SIZE: usize = 512 * 1024;
+/// Bytes of a batch beyond which a turn's retransmissions are refused.
+pub const BATCH_SIZE_MAX: usize = 8 * BATCH_SIZE;
+/// Datagrams of one segmented send (UDP_MAX_SEGMENTS of Linux before 6.9).
+pub const RUN_DATAGRAMS_MAX: usize = 64;
+/// Bytes of one segmented send: an IP packet of 65,535 bytes less headers, with room to spare.
+pub const RUN_SIZE_MAX: usize = 65_000;
+/// Room to put the head of a packet to a viewer together: 12 bytes, four of the extension block,
+/// and ten extensions of which four may have up to 255 bytes; and after it a whole payload, for
+/// retransmissions.
+pub const HEADER_SIZE_MAX: usize = 1280 + 65_535;
+
+/// Packets kept of each video track of a stream, once for all viewers of a shard, to answer
+/// NACKs: half a second of 20 Mbit/s, and all of the age below of 10 Mbit/s.
+pub const RTX_VIDEO_PACKETS_MAX: usize = 1024;
 /// The same for audio: 50 packets are a second of 20 ms frames.
 pub const RTX_AUDIO_PACKETS_MAX: usize = 64;
-/// The age at which a sent packet is too old to be worth sending again.
+/// The age at which a sent packet is too old to be worth sending again: a viewer asks again for
+/// at most a second (libwebrtc gives up after ten tries or a newer key frame).
 pub const RTX_AGE_MAX: Duration = Duration::from_secs(1);
-/// Share of a viewer's rate that retransmissions may take. At 20 % of loss a quarter of what is
-/// sent is asked for again, more when feedback is lost too: in simulation a cap of 0.2 showed at
-/// most 86 % of the frames then, often two thirds, and this one 81 to 100 %.
-pub const RTX_RATIO_MAX: f32 = 0.5;
+/// Share of what a viewer is sent that may be sent again, in 1/256: a fifth, and one and a half
+/// times the loss it reports up to two fifths. At 20 % of loss a quarter of what is sent is asked
+/// for again, more when feedback is lost too.
+pub const RTX_SHARE_256_MIN: u32 = 51;
+/// The upper end of it.
+pub const RTX_SHARE_256_MAX: u32 = 102;
+/// What may be saved up of that share for a burst of loss.
+pub const RTX_BURST_BYTES_MAX: u32 = 256 * 1024;
+/// What a header takes, when the size of a retransmission is weighed.
+pub const RTX_HEADER_SIZE_TYPICAL: usize = 40;
+/// Packets looked for because of one RTCP datagram; a generic NACK can name 6,000.
+pub const RTX_PER_DATAGRAM_MAX: usize = 256;
+/// One loss asked for again within a round trip is not answered twice; while no report has told
+/// the round trip it is taken for this.
+pub const RTX_INTERVAL_DEFAULT: Duration = Duration::from_millis(20);
+/// A round trip measured longer counts as this: a viewer asks again for good reason then.
+pub const RTX_INTERVAL_MAX: Duration = Duration::from_millis(100);
+
+/// Packets of one compound RTCP datagram that are read.
+pub const RTCP_PACKETS_MAX: usize = 64;
+/// The second sender report follows the first by this, so that a viewer can relate the clocks of
+/// audio and video early.
+pub const REPORT_INTERVAL_FIRST: Duration = Duration::from_secs(1);
+/// Later ones follow by this and up to as much again, at random (RFC 3550 §6.2).
+pub const REPORT_INTERVAL: Duration = Duration::from_millis(1500);
 
 /// At most two key frame requests a second and layer reach the publisher.
 pub const KEYFRAME_REQUEST_INTERVAL: Duration = Duration::from_millis(500);

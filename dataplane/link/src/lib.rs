@@ -24,4 +24,4 @@ pub use port::{ControlPort, PlanePort, ShardUplink, line};
 pub use relay::{
     CodecDescription, PacketMeta, PassedExtensions, Relay, RelayPacket, TrackDescription,
 };
-pub use report::{LoopReport, Report, SessionReport, TrackReport, Traffic};
+pub use report::{LoopReport, Reception, Report, SessionReport, TrackReport, Traffic};

@@ -42,6 +42,23 @@ pub struct TrackReport {
     pub keyframe_requests: u64,
     /// Key frames seen.
     pub keyframes: u64,
+    /// Retransmissions to a viewer (RFC 4588), not part of `traffic`.
+    pub repeated: Traffic,
+    /// What a viewer reports of what it receives.
+    pub reception: Reception,
+}
+
+/// The latest receiver report on a track (RFC 3550 §6.4.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reception {
+    /// Packets lost since the report before, in 1/256.
+    pub fraction_lost: u8,
+    /// Packets lost since the beginning; negative with duplicates.
+    pub packets_lost: i64,
+    /// Interarrival jitter.
+    pub jitter: Duration,
+    /// The round trip, smoothed; `None` until a report allowed to measure it.
+    pub round_trip: Option<Duration>,
 }
 
 /// Packets and bytes.

@@ -2,7 +2,8 @@
 //!
 //! One pass over the payload: a sealer reads the shared plaintext and writes ciphertext into the
 //! slice that is sent. Nothing allocates per packet and nothing here reads a clock or chooses
-//! packet indices; what must never repeat is said at [`SrtpSealer::seal`].
+//! packet indices; that none is used twice is seen to by [`SrtpSealer::seal_once`] and
+//! [`SrtcpSealer::seal`].
 //!
 //! ```
 //! use whitewater_srtp::{KeyingMaterial, Profile, Role, SrtpOpener, SrtpSealer};
@@ -36,7 +37,7 @@ mod transform;
 pub use key::{KeyError, KeyingMaterial, MasterKey};
 pub use open::{OpenError, SrtcpOpener, SrtpOpener};
 pub use profile::{Profile, Role};
-pub use seal::{SealError, SrtcpSealer, SrtpSealer};
+pub use seal::{SealError, SrtcpSealer, SrtpSealer, SrtpSource};
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,5 @@
-//! Replay protection: a sliding window per SSRC, for a bounded number of SSRCs.
+//! Replay protection: a sliding window per SSRC, for a bounded number of SSRCs. Senders use the
+//! same window to seal nothing twice.
 
 /// Packets a window reaches back. RFC 3711 §3.3.2 asks for at least 64; NACK answers on the media
 /// SSRC arrive later than that at high rates.
@@ -26,7 +27,7 @@ pub(crate) enum Verdict {
 }
 
 impl Window {
-    fn new(first: u64) -> Self {
+    pub(crate) fn new(first: u64) -> Self {
         let mut window = Self {
             highest: first,
             seen: [0; WORD_COUNT],
@@ -55,7 +56,7 @@ impl Window {
     }
 
     /// Remembers an authenticated index that [`check`](Self::check) called fresh.
-    fn accept(&mut self, index: u64) {
+    pub(crate) fn accept(&mut self, index: u64) {
         if index > self.highest {
             if index - self.highest >= WINDOW_LEN {
                 self.seen = [0; WORD_COUNT];

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::key::{KeyError, MasterKey};
+use crate::replay::{Verdict, Window};
 use crate::transform::{Protocol, RTCP_CLEAR_LEN, RtpParts, Transform};
 
 /// Why a packet was not sealed; nothing may be sent then.
@@ -16,6 +17,8 @@ pub enum SealError {
     Malformed,
     /// The index has reached its end under this key: 2⁴⁸ for SRTP, 2³¹ for SRTCP.
     IndexExhausted,
+    /// A packet of this source was sealed under this index before, or may have been.
+    IndexUsed,
     /// The cryptographic library refused.
     Refused,
 }
@@ -26,6 +29,7 @@ impl fmt::Display for SealError {
             Self::NoSpace => "no space left for the sealed packet",
             Self::Malformed => "header and arguments do not belong together",
             Self::IndexExhausted => "no packet index left under this key",
+            Self::IndexUsed => "a packet was sealed under this index before",
             Self::Refused => "sealing was refused by the cryptographic library",
         })
     }
@@ -61,7 +65,8 @@ impl SrtpSealer {
     /// sequence number.
     ///
     /// **An (SSRC, index) pair must never be sealed twice under one key** with different bytes: a
-    /// repeated GCM nonce gives the key stream away. This type keeps no state to notice.
+    /// repeated GCM nonce gives the key stream away. This type keeps no state to notice:
+    /// [`seal_once`](Self::seal_once) does.
     ///
     /// # Errors
     /// See [`SealError`]; `out` is unspecified after one.
@@ -98,6 +103,68 @@ impl SrtpSealer {
         let sealed = self.transform.seal_rtp(parts, payload, body, tag);
         sealed.map_err(|_| SealError::Refused)?;
         Ok(sealed_len)
+    }
+
+    /// [`seal`](Self::seal) under an index of `source` that was never used before.
+    ///
+    /// The index counts as used from here on even if sealing fails, so nothing can be sealed twice
+    /// under it, whatever the caller does. It may lie up to 1023 below the highest one used, for
+    /// packets that come late.
+    ///
+    /// # Errors
+    /// As [`seal`](Self::seal), and [`SealError::IndexUsed`].
+    ///
+    /// Source: RFC 3711 §9.1, RFC 7714 §8.1 (what a repeated nonce costs).
+    #[inline]
+    pub fn seal_once(
+        &self,
+        source: &mut SrtpSource,
+        header: &[u8],
+        payload: &[u8],
+        index: u64,
+        out: &mut [u8],
+    ) -> Result<usize, SealError> {
+        source.use_up(index)?;
+        self.seal(header, payload, source.ssrc, index, out)
+    }
+}
+
+/// One SSRC that packets are sealed under with one key: which of its indices are used up.
+///
+/// There is one such value per SSRC and key; who owns it is who may send under that SSRC.
+#[derive(Debug)]
+pub struct SrtpSource {
+    ssrc: u32,
+    used: Option<Window>,
+}
+
+impl SrtpSource {
+    /// A source under which nothing was sealed.
+    #[must_use]
+    pub fn new(ssrc: u32) -> Self {
+        Self { ssrc, used: None }
+    }
+
+    /// The synchronisation source.
+    #[must_use]
+    pub fn ssrc(&self) -> u32 {
+        self.ssrc
+    }
+
+    /// The highest index used; `None` while nothing was sealed.
+    #[must_use]
+    pub fn highest(&self) -> Option<u64> {
+        self.used.as_ref().map(Window::highest)
+    }
+
+    #[inline]
+    fn use_up(&mut self, index: u64) -> Result<(), SealError> {
+        match &mut self.used {
+            Some(window) if window.check(index) == Verdict::Fresh => window.accept(index),
+            Some(_) => return Err(SealError::IndexUsed),
+            None => self.used = Some(Window::new(index)),
+        }
+        Ok(())
     }
 }
 

@@ -12,7 +12,7 @@ use whitewater_engine::admission::{Codec, Fragment, Limits, Negotiator};
 use whitewater_engine::drops::DropReason;
 use whitewater_engine::session::keys::KeyCell;
 use whitewater_engine::session::webrtc::Identity;
-use whitewater_engine::{Command, Config, Datagram, Engine, Input, Outbox, Panics};
+use whitewater_engine::{Command, Config, Datagram, Engine, Input, Outbox, Outgoing, Panics};
 use whitewater_link::{
     CloseReason, Epoch, Event, Locality, MediaKind, Negotiate, PatchOutcome, PatchRefusal, Refusal,
     RequestId, Role, SessionId, SessionState, ShardIndex, StreamId,
@@ -672,23 +672,28 @@ impl World {
 
     fn poll_shard(&mut self, index: usize) {
         let mut out = Outbox::default();
-        self.shard_due[index] = self.shards[index].poll(self.now, &mut out);
-        for datagram in out.datagrams {
-            let entry = self.exchanged.entry(datagram.destination).or_default();
+        let mut sent = Vec::new();
+        self.shard_due[index] = self.shards[index].poll(self.now, &mut out, &mut |batch| {
+            let owned =
+                |out: Outgoing<'_>| (out.destination, out.local, out.bytes.to_vec());
+            sent.extend(batch.datagrams().map(owned));
+        });
+        for (destination, local, bytes) in sent {
+            let entry = self.exchanged.entry(destination).or_default();
             entry.datagrams_out += 1;
-            entry.bytes_out += datagram.bytes.len() as u64;
-            let Some(&peer) = self.by_public.get(&datagram.destination) else {
+            entry.bytes_out += bytes.len() as u64;
+            let Some(&peer) = self.by_public.get(&destination) else {
                 continue;
             };
-            let local = datagram.local.unwrap_or(self.server.ip());
+            let local = local.unwrap_or(self.server.ip());
             if self.tapping {
-                self.note(peer, Way::Down, local, &datagram.bytes);
+                self.note(peer, Way::Down, local, &bytes);
             }
             let source = SocketAddr::new(local, self.server.port());
-            let size = datagram.bytes.len();
+            let size = bytes.len();
             let arrivals = self.peers[peer].down.carry(self.now, size, &mut self.rng);
             for at in arrivals {
-                let bytes = datagram.bytes.clone();
+                let bytes = bytes.clone();
                 self.push(
                     at,
                     What::ToPeer {

@@ -48,6 +48,7 @@ impl Engine {
         let reason = session.closing.unwrap_or(CloseReason::Internal);
         if reason != CloseReason::Internal {
             // RFC 9725 §4.2: the peer is told by BYE and DTLS close_notify.
+            session.say_goodbye(now, core);
             let _ = session.rtc.close();
             let _ = session.rtc.handle_input(str0m::Input::Timeout(now));
             session.pump(now, key, core);

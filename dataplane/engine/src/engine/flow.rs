@@ -4,17 +4,18 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use str0m::media::KeyframeRequestKind;
-use str0m::rtp::{RtpPacket, RtpWrite};
-use str0m::{Event as RtcEvent, Input as RtcInput, Output};
+use str0m::rtp::RtpPacket;
+use str0m::{Event as RtcEvent, Output};
 use whitewater_link::{
-    CloseReason, Epoch, Event, MediaKind, PacketMeta, Relay, RelayPacket, Role, SessionState,
-    StreamId, TrackDescription, TrackInfo,
+    CloseReason, Epoch, Event, PacketMeta, Relay, RelayPacket, Role, SessionState, StreamId,
+    TrackInfo,
 };
 use whitewater_rtp::demux::{Kind, classify};
 
 use super::{Core, Datagram, Engine};
 use crate::drops::DropReason;
-use crate::forward::egress::Packet;
+use crate::forward::batch::Batch;
+use crate::forward::egress::{Packet, Turn};
 use crate::forward::extension;
 use crate::forward::ingress::KeyframeRequestForm;
 use crate::forward::stream::Source;
@@ -23,7 +24,8 @@ use crate::session::{Publisher, Session, Side, webrtc};
 
 impl Engine {
     /// Sends this turn's packets to the viewers here and to the shards that want them.
-    pub(super) fn flush_streams(&mut self, now: Instant) {
+    pub(super) fn flush_streams(&mut self, now: Instant, send: &mut dyn FnMut(&mut Batch)) {
+        let send_time = self.core.send_time(now);
         let mut dirty = std::mem::take(&mut self.core.dirty);
         for id in dirty.drain(..) {
             let Some(stream) = self.core.streams.get_mut(&id) else {
@@ -36,10 +38,20 @@ impl Engine {
             let viewers = std::mem::take(&mut stream.viewers);
             let tracks = stream.tracks.clone();
             let mut waiting = false;
+            let turn = Turn {
+                now,
+                epoch,
+                tracks: &tracks,
+                packets: &packets,
+                send_time,
+            };
             for &key in &viewers {
                 self.with_session(now, key, |session, core| {
-                    waiting |= session.forward(now, key, epoch, &tracks, &packets, core);
+                    waiting |= session.forward(&turn, core);
                 });
+                if self.core.batch.is_full() {
+                    self.core.send_batch(send);
+                }
             }
             self.core.relay_packets(id, epoch, &mut packets);
             let Some(stream) = self.core.streams.get_mut(&id) else {
@@ -47,7 +59,10 @@ impl Engine {
             };
             // Nobody joins or leaves while the turn is flushed: leaving is at its end.
             stream.viewers = viewers;
-            packets.clear();
+            let kept = stream.viewers_admitted > 0;
+            for packet in packets.drain(..).filter(|_| kept) {
+                stream.keep(now, packet);
+            }
             stream.pending = packets;
             if waiting && stream.retry_at.is_none() {
                 let at = now + limits::KEYFRAME_RETRY_INTERVAL;
@@ -126,7 +141,7 @@ impl Session {
             Ok(checked) => checked,
             Err(reason) => return core.drops.count(reason),
         };
-        core.send(remote, Some(local), checked.reply);
+        core.send(remote, Some(local), &checked.reply);
         self.heard(now, core);
         if let Some(address) = checked.forgotten {
             core.forget_address(address, key);
@@ -160,6 +175,13 @@ impl Session {
         datagram: Datagram<'_>,
         core: &mut Core,
     ) {
+        if let Side::Viewer(_) = self.side {
+            match kind {
+                Kind::Rtcp => return self.feedback(now, datagram.bytes, core),
+                Kind::Rtp => return core.drops.count(DropReason::UnexpectedMedia),
+                _ => {}
+            }
+        }
         let quiet = now.saturating_duration_since(self.heard_at) >= limits::LIVENESS_CHECK_AFTER;
         if kind == Kind::Rtcp && quiet {
             let mut scratch = std::mem::take(&mut core.scratch);
@@ -211,13 +233,7 @@ impl Session {
                     self.rtc_due = at;
                     return;
                 }
-                // The answer to `connect_path`'s check: the inner path is on no wire.
-                Ok(Output::Transmit(transmit)) if classify(&transmit.contents) == Kind::Stun => {}
-                Ok(Output::Transmit(transmit)) => {
-                    if let Some(path) = self.ice.path() {
-                        core.send(path.remote, Some(path.local), transmit.contents.into());
-                    }
-                }
+                Ok(Output::Transmit(transmit)) => self.pass_on(&transmit.contents, core),
                 Ok(Output::Event(event)) => self.on_event(now, key, event, core),
                 Err(error) => {
                     tracing::debug!(session = ?self.id, %error, "connection failed");
@@ -233,20 +249,27 @@ impl Session {
         }
     }
 
+    /// Sends what str0m wants sent.
+    fn pass_on(&self, datagram: &[u8], core: &mut Core) {
+        match (classify(datagram), &self.side) {
+            // The answer to `connect_path`'s check: the inner path is on no wire.
+            (Kind::Stun, _) => return,
+            // Sealed under keys whose packet indices are counted elsewhere (`Outlet`).
+            (Kind::Rtp | Kind::Rtcp, Side::Viewer(_)) => {
+                debug_assert!(false, "str0m has no media on a viewer's connection");
+                return core.drops.count(DropReason::SealRefused);
+            }
+            _ => {}
+        }
+        if let Some(path) = self.ice.path() {
+            core.send(path.remote, Some(path.local), datagram);
+        }
+    }
+
     fn on_event(&mut self, now: Instant, key: u32, event: RtcEvent, core: &mut Core) {
         match event {
             RtcEvent::Connected => self.on_connected(now, key, core),
             RtcEvent::RtpPacket(packet) => self.on_packet(now, packet, core),
-            RtcEvent::KeyframeRequest(_) => {
-                if let Side::Viewer(viewer) = &mut self.side {
-                    let video =
-                        |t: &&mut crate::forward::egress::EgressTrack| t.kind == MediaKind::Video;
-                    if let Some(track) = viewer.tracks.iter_mut().find(video) {
-                        track.report.keyframe_requests += 1;
-                    }
-                    core.wanted.push(self.stream);
-                }
-            }
             RtcEvent::Closed => {
                 self.closing.get_or_insert(CloseReason::PeerClosed);
             }
@@ -255,7 +278,10 @@ impl Session {
     }
 
     fn on_connected(&mut self, now: Instant, key: u32, core: &mut Core) {
-        self.take_keys();
+        if !self.take_keys() {
+            self.closing = Some(CloseReason::Internal);
+            return;
+        }
         self.heard(now, core);
         self.enter(SessionState::Connected, core);
         match &mut self.side {
@@ -309,60 +335,6 @@ impl Session {
             return;
         };
         core.take_packet(*stream, packet);
-    }
-
-    /// Sends a turn's packets to this viewer. True while it waits for a key frame.
-    fn forward(
-        &mut self,
-        now: Instant,
-        key: u32,
-        epoch: Epoch,
-        tracks: &[TrackDescription],
-        packets: &[Packet],
-        core: &mut Core,
-    ) -> bool {
-        let Side::Viewer(viewer) = &mut self.side else {
-            return false;
-        };
-        let mut api = self.rtc.direct_api();
-        for packet in packets {
-            let meta = &packet.meta;
-            let Some(track) = viewer.tracks.iter_mut().find(|t| t.kind == meta.kind) else {
-                continue;
-            };
-            let rewritten = match track.rewrite(now, epoch, tracks, meta) {
-                Ok(rewritten) => rewritten,
-                Err(reason) => {
-                    core.drops.count(reason);
-                    continue;
-                }
-            };
-            let Some(stream) = api.stream_tx(&track.ssrcs.main.into()) else {
-                continue;
-            };
-            track
-                .report
-                .traffic
-                .count(RTP_HEADER_SIZE + packet.payload.len());
-            stream.write_rtp(
-                RtpWrite::new(
-                    rewritten.pt.into(),
-                    rewritten.seq.into(),
-                    rewritten.timestamp,
-                    meta.captured_at,
-                    packet.payload.clone(),
-                )
-                .marker(meta.marker)
-                .ext_vals(extension::values(&meta.extensions))
-                .nackable(meta.kind == MediaKind::Video),
-            );
-        }
-        if self.rtc.handle_input(RtcInput::Timeout(now)).is_err() {
-            self.closing = Some(CloseReason::Internal);
-            return false;
-        }
-        self.pump(now, key, core);
-        matches!(&self.side, Side::Viewer(viewer) if viewer.is_waiting())
     }
 
     /// Asks the publisher for a key frame, if its time has come. Returns when to try again.
@@ -495,6 +467,3 @@ impl Publisher {
         })
     }
 }
-
-/// The fixed RTP header (RFC 3550 §5.1).
-const RTP_HEADER_SIZE: usize = 12;

@@ -126,6 +126,7 @@ impl Session {
             return;
         }
         self.send_remb(now);
+        self.send_reports(now, core);
         if self.rtc_due <= now {
             if self.rtc.handle_input(RtcInput::Timeout(now)).is_err() {
                 self.closing = Some(if self.is_connected() {

@@ -1,14 +1,26 @@
-//! A viewer's side: which payload type, sequence number and timestamp a packet gets.
+//! A viewer's side: which payload type, sequence number and timestamp a packet gets, and how it
+//! is written and sealed.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use whitewater_link::{Epoch, MediaKind, PacketMeta, TrackDescription, TrackReport, Traffic};
+use whitewater_link::{
+    Epoch, MediaKind, PacketMeta, Reception, TrackDescription, TrackReport, Traffic,
+};
+use whitewater_rtp::HeaderFields;
+use whitewater_rtp::rtcp::{ReportBlock, SenderInfo};
 use whitewater_rtp::seq::{SeqMunger, TimestampMunger};
 use whitewater_sdp::{Codec, CodecPlan, Feedback, TrackPlan, map_payload_types};
+use whitewater_srtp::SrtpSource;
 
-use crate::drops::DropReason;
+use super::batch::{Batch, Route};
+use super::header::{Layout, MidUse};
+use super::resend::{Budget, Resent};
+use super::ring::Ring;
+use crate::clock::{WallClock, middle};
+use crate::drops::{DropReason, Drops};
 use crate::limits;
+use crate::session::outlet::Outlet;
 use crate::session::webrtc::SenderSsrcs;
 
 /// A decrypted packet of a stream, as one turn forwards it.
@@ -23,12 +35,8 @@ pub struct Packet {
 /// One track a viewer is sent.
 #[derive(Debug)]
 pub struct EgressTrack {
-    /// The m-section's mid.
-    pub mid: String,
     /// Audio or video.
     pub kind: MediaKind,
-    /// What we send under.
-    pub ssrcs: SenderSsrcs,
     /// Paused by the API.
     pub muted: bool,
     /// What went out.
@@ -41,6 +49,61 @@ pub struct EgressTrack {
     seq: SeqMunger,
     timestamp: Option<TimestampMunger>,
     timestamp_start: u32,
+    layout: Layout,
+    mid: MidUse,
+    main: SrtpSource,
+    repair: Option<Repair>,
+    /// Where the packets of the numbering's current generation came from.
+    sent_from: Option<Origin>,
+    clock_rate: u32,
+    /// RTP timestamp and capture time of the packet sent last.
+    captured: Option<(u32, Instant)>,
+    octets: u32,
+    budget: Budget,
+    resent: Resent,
+}
+
+/// The stream of retransmissions (RFC 4588): a source of its own, numbered without gaps.
+#[derive(Debug)]
+struct Repair {
+    source: SrtpSource,
+    next: u64,
+}
+
+/// One publisher's track, as far as a viewer was switched to it.
+#[derive(Clone, Copy, Debug)]
+struct Origin {
+    track: u8,
+    source: Source,
+}
+
+/// One turn's packets of a stream.
+#[derive(Clone, Copy, Debug)]
+pub struct Turn<'a> {
+    /// The time of the turn.
+    pub now: Instant,
+    /// Of this publisher.
+    pub epoch: Epoch,
+    /// What it sends.
+    pub tracks: &'a [TrackDescription],
+    /// What arrived of it, in order.
+    pub packets: &'a [Packet],
+    /// The value of abs-send-time.
+    pub send_time: [u8; 3],
+}
+
+/// The way out to one viewer.
+pub struct Way<'a> {
+    /// Where it is.
+    pub route: Route,
+    /// Its keys.
+    pub outlet: &'a Outlet,
+    /// What is sent next.
+    pub batch: &'a mut Batch,
+    /// Room to write a header in, [`limits::HEADER_SIZE_MAX`].
+    pub header: &'a mut [u8],
+    /// What is not sent.
+    pub drops: &'a mut Drops,
 }
 
 /// What the sequence numbers and timestamps are currently derived from.
@@ -71,32 +134,237 @@ pub struct Rewritten {
 }
 
 impl EgressTrack {
-    /// A track that has sent nothing. `seq_start` is below 2^15, so that a receiver that misses
-    /// the first packets guesses the rollover counter right (RFC 3711 §3.3.1).
-    pub fn new(plan: &TrackPlan, ssrcs: SenderSsrcs, seq_start: u16, timestamp_start: u32) -> Self {
+    /// A track that has sent nothing. Its first numbers are below 2^15, so that a receiver that
+    /// misses the first packets guesses the rollover counter right (RFC 3711 §3.3.1).
+    pub fn new(plan: &TrackPlan, ssrcs: SenderSsrcs, start: Start) -> Self {
         let kind = match plan.kind {
             whitewater_sdp::MediaKind::Audio => MediaKind::Audio,
             whitewater_sdp::MediaKind::Video => MediaKind::Video,
         };
         EgressTrack {
-            mid: plan.mid.clone(),
             kind,
-            ssrcs,
             muted: false,
             report: TrackReport {
                 kind,
                 traffic: Traffic::default(),
                 keyframe_requests: 0,
                 keyframes: 0,
+                repeated: Traffic::default(),
+                reception: Reception::default(),
             },
             codecs: plan.codecs.clone(),
             source: None,
             payload_types: [None; 128],
             gate: Gate::Waiting(None),
-            seq: SeqMunger::new(u64::from(seq_start & 0x7fff)),
+            seq: SeqMunger::new(u64::from(start.seq & 0x7fff)),
             timestamp: None,
-            timestamp_start,
+            timestamp_start: start.timestamp,
+            layout: Layout::new(plan),
+            mid: MidUse::Said,
+            main: SrtpSource::new(ssrcs.main),
+            repair: ssrcs.rtx.map(|ssrc| Repair {
+                source: SrtpSource::new(ssrc),
+                next: u64::from(start.repair_seq & 0x7fff),
+            }),
+            sent_from: None,
+            clock_rate: 90_000,
+            captured: None,
+            octets: 0,
+            budget: Budget::default(),
+            resent: Resent::default(),
         }
+    }
+
+    /// Sends a turn's packets of this track's kind.
+    pub fn forward(&mut self, turn: &Turn<'_>, way: &mut Way<'_>) {
+        for packet in turn.packets {
+            if packet.meta.kind != self.kind {
+                continue;
+            }
+            match self.rewrite(turn.now, turn.epoch, turn.tracks, &packet.meta) {
+                Ok(rewritten) => self.send(turn.send_time, packet, rewritten, way),
+                Err(reason) => way.drops.count(reason),
+            }
+        }
+    }
+
+    #[inline]
+    fn send(
+        &mut self,
+        send_time: [u8; 3],
+        packet: &Packet,
+        rewritten: Rewritten,
+        way: &mut Way<'_>,
+    ) {
+        let meta = &packet.meta;
+        let fields = HeaderFields {
+            marker: meta.marker,
+            payload_type: rewritten.pt,
+            sequence_number: rewritten.seq as u16,
+            timestamp: rewritten.timestamp,
+            ssrc: self.main.ssrc(),
+        };
+        let (layout, main, outlet) = (&self.layout, &mut self.main, way.outlet);
+        let header = layout
+            .write(way.header, fields, &meta.extensions, send_time, self.mid)
+            .and_then(|len| way.header.get(..len));
+        let Some(header) = header else {
+            return way.drops.count(DropReason::SealRefused);
+        };
+        let room = header.len() + packet.payload.len() + outlet.rtp_overhead;
+        let written = way.batch.write(way.route, room, |out| {
+            let sealed = outlet
+                .rtp
+                .seal_once(main, header, &packet.payload, rewritten.seq, out);
+            sealed.ok()
+        });
+        let Some(size) = written else {
+            return way.drops.count(DropReason::SealRefused);
+        };
+        self.captured = Some((rewritten.timestamp, meta.captured_at));
+        self.octets = self.octets.wrapping_add(packet.payload.len() as u32);
+        self.report.traffic.count(size - outlet.rtp_overhead);
+        self.budget.earn(size);
+    }
+
+    /// Answers a NACK for one of this track's numbers by a retransmission (RFC 4588 §4), if it is
+    /// kept and allowed. `ring` gives the packets kept of a publisher's track.
+    ///
+    /// Without a negotiated RTX stream nothing is sent again: the number and with it the nonce are
+    /// used up, and repeating the very same bytes would mean to keep them for each viewer.
+    pub fn resend<'r>(
+        &mut self,
+        now: Instant,
+        send_time: [u8; 3],
+        seq: u16,
+        ring: impl Fn(u8) -> Option<&'r Ring>,
+        way: &mut Way<'_>,
+    ) {
+        let Some((packet, egress)) = self.kept(now, seq, ring) else {
+            return way.drops.count(DropReason::RetransmissionGone);
+        };
+        let meta = &packet.meta;
+        let pt = self.payload_types[usize::from(meta.pt & 0x7f)];
+        let repair_pt = |pt| self.codecs.iter().find(|c| c.pt == pt)?.rtx_pt;
+        let (Some(repair), Some(pt)) = (&mut self.repair, pt.and_then(repair_pt)) else {
+            return way.drops.count(DropReason::RetransmissionGone);
+        };
+        let round_trip = self.report.reception.round_trip;
+        let interval = round_trip.unwrap_or(limits::RTX_INTERVAL_DEFAULT);
+        let interval = interval.min(limits::RTX_INTERVAL_MAX);
+        let size = packet.payload.len() + limits::RTX_HEADER_SIZE_TYPICAL;
+        if !self.resent.admit(now, egress, interval) || !self.budget.spend(size) {
+            return way.drops.count(DropReason::RetransmissionRefused);
+        }
+        let offset = self.timestamp.as_ref().map_or(0, TimestampMunger::offset);
+        let fields = HeaderFields {
+            marker: meta.marker,
+            payload_type: pt,
+            sequence_number: repair.next as u16,
+            timestamp: meta.timestamp.wrapping_add(offset),
+            ssrc: repair.source.ssrc(),
+        };
+        let passed = &meta.extensions;
+        let written = self
+            .layout
+            .write(way.header, fields, passed, send_time, MidUse::Said);
+        let sealed = written.and_then(|header_len| {
+            // The original sequence number goes before the payload: the packet is put together
+            // in what is left of the header's room and sealed from there.
+            let (header, rest) = way.header.split_at_mut_checked(header_len)?;
+            let body = rest.get_mut(..OSN_SIZE + packet.payload.len())?;
+            let (osn, payload) = body.split_at_mut_checked(OSN_SIZE)?;
+            osn.copy_from_slice(&seq.to_be_bytes());
+            payload.copy_from_slice(&packet.payload);
+            let room = header.len() + body.len() + way.outlet.rtp_overhead;
+            let index = repair.next;
+            way.batch.write(way.route, room, |out| {
+                let sealer = &way.outlet.rtp;
+                let sealed = sealer.seal_once(&mut repair.source, header, body, index, out);
+                sealed.ok()
+            })
+        });
+        repair.next += 1;
+        match sealed {
+            Some(size) => self.report.repeated.count(size - way.outlet.rtp_overhead),
+            None => way.drops.count(DropReason::SealRefused),
+        }
+    }
+
+    /// The publisher's packet that was sent under `seq`, and its extended number.
+    fn kept<'r>(
+        &self,
+        now: Instant,
+        seq: u16,
+        ring: impl Fn(u8) -> Option<&'r Ring>,
+    ) -> Option<(&'r Packet, u64)> {
+        let newest = self.main.highest()?;
+        let behind = (newest as u16).wrapping_sub(seq);
+        let egress = newest.checked_sub(u64::from(behind))?;
+        let origin = self.seq.origin(egress)?;
+        let from = self.sent_from?;
+        if origin.generation != self.seq.generation() || self.source != Some(from.source) {
+            // From before a switch: what follows does not build on it.
+            return None;
+        }
+        let source = (from.source.ssrc, from.source.run);
+        let packet = ring(from.track)?.get(now, source, origin.ingress)?;
+        Some((packet, egress))
+    }
+
+    /// What a sender report says of this track at `now`; `None` before its first packet.
+    pub fn sender_info(&self, now: Instant, clock: &WallClock) -> Option<SenderInfo> {
+        let (timestamp, captured_at) = self.captured?;
+        let since = now.saturating_duration_since(captured_at);
+        let ticks = since.as_nanos() * u128::from(self.clock_rate) / 1_000_000_000;
+        Some(SenderInfo {
+            ssrc: self.main.ssrc(),
+            ntp_time: clock.ntp(now),
+            rtp_time: timestamp.wrapping_add(ticks as u32),
+            packet_count: self.report.traffic.packets as u32,
+            octet_count: self.octets,
+        })
+    }
+
+    /// Takes a block of a receiver report, if it is about this track.
+    pub fn received(&mut self, now: Instant, clock: &WallClock, block: &ReportBlock) {
+        if block.ssrc != self.main.ssrc() || self.captured.is_none() {
+            return;
+        }
+        self.mid = MidUse::Left;
+        self.budget.reported(block.fraction_lost);
+        let reception = &mut self.report.reception;
+        reception.fraction_lost = block.fraction_lost;
+        reception.packets_lost = i64::from(block.cumulative_lost);
+        let jitter = u64::from(block.jitter) * 1_000_000 / u64::from(self.clock_rate.max(1));
+        reception.jitter = Duration::from_micros(jitter);
+        if block.last_sr != 0 {
+            // RFC 3550 §6.4.1: A - LSR - DLSR, in 1/65536 s.
+            let arrived = middle(clock.ntp(now));
+            let since = arrived.wrapping_sub(block.last_sr);
+            let trip = since.wrapping_sub(block.delay_since_last_sr);
+            if trip < ROUND_TRIP_MAX {
+                let trip = Duration::from_nanos(u64::from(trip) * 1_000_000_000 / 65_536);
+                let smooth = |known: Duration| (known * 7 + trip) / 8;
+                reception.round_trip = Some(reception.round_trip.map_or(trip, smooth));
+            }
+        }
+    }
+
+    /// Whether a packet of it ever left.
+    pub fn has_sent(&self) -> bool {
+        self.captured.is_some()
+    }
+
+    /// The source of its media.
+    pub fn ssrc(&self) -> u32 {
+        self.main.ssrc()
+    }
+
+    /// All sources it sends under.
+    pub fn ssrcs(&self) -> impl Iterator<Item = u32> + '_ {
+        let repair = self.repair.iter().map(|repair| repair.source.ssrc());
+        std::iter::once(self.main.ssrc()).chain(repair)
     }
 
     /// Whether a key frame is being waited for.
@@ -152,6 +420,10 @@ impl EgressTrack {
                 return Err(DropReason::AwaitingKeyframe);
             }
             self.switch(now, tracks, meta);
+            self.sent_from = Some(Origin {
+                track: meta.track,
+                source,
+            });
         }
         self.source = Some(source);
         let seq = self.seq.map(meta.seq).ok_or(DropReason::TooLate)?;
@@ -170,6 +442,7 @@ impl EgressTrack {
             .get(usize::from(meta.track))
             .and_then(|track| track.codecs.iter().find(|codec| codec.pt == meta.pt))
             .map_or(90_000, |codec| codec.clock_rate);
+        self.clock_rate = rate;
         let start = self.timestamp_start;
         let munger = self
             .timestamp
@@ -204,6 +477,23 @@ impl EgressTrack {
     }
 }
 
+/// The first numbers of a track, from a random source (RFC 3550 §5.1).
+#[derive(Clone, Copy, Debug)]
+pub struct Start {
+    /// Sequence number; its upper bit is not used.
+    pub seq: u16,
+    /// The same of retransmissions.
+    pub repair_seq: u16,
+    /// Added to the publisher's timestamps.
+    pub timestamp: u32,
+}
+
+/// The original sequence number in a retransmission (RFC 4588 §4).
+const OSN_SIZE: usize = 2;
+
+/// Ten seconds, in 1/65536 s: a round trip longer than this was not measured but made up.
+const ROUND_TRIP_MAX: u32 = 10 << 16;
+
 /// A description that crossed from another shard, in the form the codec rules work on.
 fn codec_plan(kind: MediaKind, codec: &whitewater_link::CodecDescription) -> Option<CodecPlan> {
     let kind = match kind {
@@ -223,149 +513,4 @@ fn codec_plan(kind: MediaKind, codec: &whitewater_link::CodecDescription) -> Opt
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use whitewater_link::{CodecDescription, PassedExtensions};
-    use whitewater_sdp::{Capabilities, Limits, Offer, Role, judge};
-
-    use super::*;
-
-    const OFFER: &str = include_str!("../../../../tests/corpus/sdp/chrome-watch.sdp");
-
-    fn track(kind: MediaKind) -> EgressTrack {
-        let offer = Offer::parse(OFFER, &Limits::default()).expect("a recorded offer");
-        let plan = judge(&offer, Role::Subscribe, &Capabilities::default()).expect("supported");
-        let wanted = |track: &&TrackPlan| track.kind.name() == kind.as_str();
-        let plan = plan.tracks().find(wanted).expect("both kinds").clone();
-        let ssrcs = SenderSsrcs {
-            main: 1,
-            rtx: Some(2),
-        };
-        EgressTrack::new(&plan, ssrcs, 0xffff, 7_000)
-    }
-
-    fn published(name: &str, pt: u8) -> Vec<TrackDescription> {
-        vec![TrackDescription {
-            kind: MediaKind::Video,
-            codecs: vec![CodecDescription {
-                pt,
-                name: name.to_owned(),
-                clock_rate: 90_000,
-                channels: None,
-                fmtp: String::new(),
-            }],
-        }]
-    }
-
-    fn meta(now: Instant, pt: u8, ssrc: u32, seq: u64, keyframe_start: bool) -> PacketMeta {
-        PacketMeta {
-            track: 0,
-            kind: MediaKind::Video,
-            layer: 0,
-            pt,
-            marker: true,
-            keyframe_start,
-            ssrc,
-            run: 0,
-            seq,
-            timestamp: (seq as u32).wrapping_mul(3_000),
-            captured_at: now,
-            arrived_at: now,
-            extensions: PassedExtensions::default(),
-        }
-    }
-
-    #[test]
-    fn nothing_is_sent_before_a_key_frame_and_everything_after_it() {
-        let mut track = track(MediaKind::Video);
-        let tracks = published("VP8", 100);
-        let now = Instant::now();
-        let first = track.rewrite(now, Epoch(1), &tracks, &meta(now, 100, 9, 10, false));
-        assert_eq!(first, Err(DropReason::AwaitingKeyframe));
-        assert!(track.is_waiting());
-        let key = track.rewrite(now, Epoch(1), &tracks, &meta(now, 100, 9, 11, true));
-        let key = key.expect("forwarded");
-        assert!(key.seq < 0x8000, "the rollover counter can be guessed");
-        let next = track.rewrite(now, Epoch(1), &tracks, &meta(now, 100, 9, 12, false));
-        let next = next.expect("forwarded");
-        assert_eq!(next.seq, key.seq + 1);
-        assert_eq!(next.timestamp.wrapping_sub(key.timestamp), 3_000);
-        assert!(!track.is_waiting());
-    }
-
-    #[test]
-    fn media_we_cannot_read_is_sent_after_a_while() {
-        let mut track = track(MediaKind::Video);
-        let tracks = published("VP8", 100);
-        let now = Instant::now();
-        let held = track.rewrite(now, Epoch(1), &tracks, &meta(now, 100, 9, 1, false));
-        assert_eq!(held, Err(DropReason::AwaitingKeyframe));
-        let later = now + limits::KEYFRAME_WAIT_MAX;
-        let sent = track.rewrite(later, Epoch(1), &tracks, &meta(later, 100, 9, 2, false));
-        assert!(sent.is_ok());
-    }
-
-    #[test]
-    fn another_publisher_continues_the_numbering_with_another_payload_type() {
-        let mut track = track(MediaKind::Video);
-        let now = Instant::now();
-        let vp8 = published("VP8", 100);
-        let before = track.rewrite(now, Epoch(1), &vp8, &meta(now, 100, 9, 60_000, true));
-        let before = before.expect("forwarded");
-        let vp9 = published("VP9", 35);
-        let later = now + Duration::from_secs(1);
-        let stranger = meta(later, 35, 77, 5, false);
-        let held = track.rewrite(later, Epoch(2), &vp9, &stranger);
-        assert_eq!(held, Err(DropReason::AwaitingKeyframe));
-        let after = track.rewrite(later, Epoch(2), &vp9, &meta(later, 35, 77, 6, true));
-        let after = after.expect("forwarded");
-        assert_eq!(after.seq, before.seq + 1);
-        assert_ne!(after.pt, before.pt);
-        let step = after.timestamp.wrapping_sub(before.timestamp);
-        assert_eq!(step, 90_000, "a second passed");
-    }
-
-    #[test]
-    fn what_the_viewer_cannot_decode_is_not_sent() {
-        let mut track = track(MediaKind::Video);
-        let tracks = published("H266", 100);
-        let now = Instant::now();
-        let refused = track.rewrite(now, Epoch(1), &tracks, &meta(now, 100, 9, 1, true));
-        assert_eq!(refused, Err(DropReason::NoPayloadType));
-        assert!(!track.carries(&tracks[0]));
-        assert!(track.carries(&published("VP8", 1)[0]));
-    }
-
-    #[test]
-    fn a_muted_track_shows_no_loss_and_comes_back_with_a_key_frame() {
-        let mut track = track(MediaKind::Video);
-        let tracks = published("VP8", 100);
-        let now = Instant::now();
-        let rewrite = |track: &mut EgressTrack, seq, key| {
-            track.rewrite(now, Epoch(1), &tracks, &meta(now, 100, 9, seq, key))
-        };
-        let before = rewrite(&mut track, 1, true).expect("forwarded");
-        track.mute(true);
-        for seq in 2..500 {
-            assert_eq!(rewrite(&mut track, seq, false), Err(DropReason::Muted));
-        }
-        track.mute(false);
-        assert!(track.is_waiting());
-        let held = rewrite(&mut track, 500, false);
-        assert_eq!(held, Err(DropReason::AwaitingKeyframe));
-        let after = rewrite(&mut track, 501, true).expect("forwarded");
-        assert_eq!(after.seq, before.seq + 1);
-    }
-
-    #[test]
-    fn a_second_copy_is_never_sent_under_a_number_that_was_used() {
-        let mut track = track(MediaKind::Video);
-        let tracks = published("VP8", 100);
-        let now = Instant::now();
-        let first = track.rewrite(now, Epoch(1), &tracks, &meta(now, 100, 9, 1, true));
-        assert!(first.is_ok());
-        let again = track.rewrite(now, Epoch(1), &tracks, &meta(now, 100, 9, 1, true));
-        assert_eq!(again, Err(DropReason::TooLate));
-    }
-}
+mod tests;

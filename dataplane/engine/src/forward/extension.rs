@@ -1,7 +1,8 @@
-//! Header extensions that travel from publisher to viewer.
+//! Header extensions as a publisher sends them.
 //!
-//! str0m parses and writes the hop-by-hop ones itself (mid, rid, abs-send-time, transport-wide
-//! sequence numbers). The publisher's word to the viewer passes as raw bytes, whatever is in it.
+//! str0m reads the hop-by-hop ones itself (mid, rid, abs-send-time, transport-wide sequence
+//! numbers). The publisher's word to the viewer passes as raw bytes, whatever is in it, and is
+//! written by [`Layout`](super::header::Layout).
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -55,35 +56,6 @@ pub fn passed(values: &ExtensionValues) -> PassedExtensions {
         color_space: user.get::<Value<ColorSpace>>().map(|v| v.0.clone()),
         video_timing: user.get::<Value<VideoTiming>>().map(|v| v.0.clone()),
     }
-}
-
-/// The same for a packet to be sent. What the viewer did not negotiate is left out by str0m.
-pub fn values(passed: &PassedExtensions) -> ExtensionValues {
-    let mut values = ExtensionValues {
-        audio_level: passed.audio_level.map(|(level, _)| level),
-        voice_activity: passed.audio_level.map(|(_, voice)| voice),
-        video_orientation: passed.video_orientation.map(Into::into),
-        ..ExtensionValues::default()
-    };
-    if let Some(raw) = passed.playout_delay {
-        set::<PlayoutDelay>(&mut values, Arc::from(&raw[..]));
-    }
-    if let Some(raw) = passed.video_content_type {
-        set::<ContentType>(&mut values, Arc::from(&[raw][..]));
-    }
-    if let Some(raw) = &passed.absolute_capture_time {
-        set::<CaptureTime>(&mut values, raw.clone());
-    }
-    if let Some(raw) = &passed.dependency_descriptor {
-        set::<Dependency>(&mut values, raw.clone());
-    }
-    if let Some(raw) = &passed.color_space {
-        set::<ColorSpace>(&mut values, raw.clone());
-    }
-    if let Some(raw) = &passed.video_timing {
-        set::<VideoTiming>(&mut values, raw.clone());
-    }
-    values
 }
 
 fn get<T: Tag>(values: &ExtensionValues) -> Option<&[u8]> {

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use whitewater_link::{CodecDescription, MediaKind, TrackDescription, TrackReport, Traffic};
+use whitewater_link::{
+    CodecDescription, MediaKind, Reception, TrackDescription, TrackReport, Traffic,
+};
 use whitewater_sdp::{Codec, TrackPlan};
 
 use super::keyframe::KeyframeThrottle;
@@ -89,6 +91,8 @@ impl IngressTrack {
                 traffic: Traffic::default(),
                 keyframe_requests: 0,
                 keyframes: 0,
+                repeated: Traffic::default(),
+                reception: Reception::default(),
             },
             clock: SourceClock::default(),
         }

@@ -1,8 +1,12 @@
 //! What happens between a publisher's decrypted packet and a viewer's: streams, their key frame
 //! requests, and each viewer's rewriting.
 
+pub mod batch;
 pub mod egress;
 pub mod extension;
+pub mod header;
 pub mod ingress;
 pub mod keyframe;
+pub mod resend;
+pub mod ring;
 pub mod stream;

@@ -7,6 +7,7 @@ use whitewater_link::{Epoch, ShardIndex, TrackDescription};
 
 use super::egress::Packet;
 use super::keyframe::KeyframeThrottle;
+use super::ring::Ring;
 
 /// One stream on one shard; by default one nobody has said anything about.
 #[derive(Debug, Default)]
@@ -27,6 +28,8 @@ pub struct Stream {
     pub wanted_by: u64,
     /// What this turn forwards.
     pub pending: Vec<Packet>,
+    /// What was forwarded lately, by track.
+    pub kept: Vec<Ring>,
     /// For requests to a publisher on another shard.
     pub throttle: KeyframeThrottle,
     /// When viewers that wait for a key frame ask again.
@@ -53,6 +56,9 @@ impl Stream {
         if self.epoch.is_some_and(|known| known > epoch) {
             return false;
         }
+        if self.epoch != Some(epoch) {
+            self.kept.clear();
+        }
         self.epoch = Some(epoch);
         self.source = Some(source);
         true
@@ -62,6 +68,17 @@ impl Stream {
     pub fn unpublish(&mut self, epoch: Epoch) {
         if self.epoch == Some(epoch) {
             self.source = None;
+        }
+    }
+
+    /// Keeps a forwarded packet to answer NACKs with.
+    pub fn keep(&mut self, now: Instant, packet: Packet) {
+        let track = usize::from(packet.meta.track);
+        if track >= self.kept.len() {
+            self.kept.resize_with(track + 1, Ring::default);
+        }
+        if let Some(ring) = self.kept.get_mut(track) {
+            ring.push(now, packet);
         }
     }
 

@@ -2,6 +2,7 @@
 
 pub mod ice;
 pub mod keys;
+pub mod outlet;
 pub mod webrtc;
 
 use std::time::Instant;
@@ -17,12 +18,13 @@ use whitewater_srtp::{KeyingMaterial, Profile, SrtcpOpener, SrtpOpener};
 
 use crate::admission::Admission;
 use crate::config::Config;
-use crate::forward::egress::EgressTrack;
+use crate::forward::egress::{EgressTrack, Start};
 use crate::forward::ingress::{IngressTrack, NtpAnchor};
 use crate::limits;
 
 use ice::LiteAgent;
 use keys::KeyCell;
+use outlet::Outlet;
 
 /// One peer connection.
 pub struct Session {
@@ -89,6 +91,23 @@ pub struct Publisher {
 pub struct Viewer {
     /// In m-line order.
     pub tracks: Vec<EgressTrack>,
+    /// Its keys, once the handshake is done.
+    pub outlet: Option<Box<Outlet>>,
+    /// The canonical name of all its sources (RFC 3550 §6.5.1), at most `CNAME_SIZE_MAX` bytes.
+    pub cname: Box<[u8]>,
+    /// Its sender reports.
+    pub reports: Reports,
+    /// Its own estimate of what it can receive, if it told one.
+    pub remb_bps: Option<u64>,
+}
+
+/// When a viewer is sent reports.
+#[derive(Debug, Default)]
+pub struct Reports {
+    /// The next one; none before the first packet.
+    pub at: Option<Instant>,
+    /// Those sent.
+    pub count: u32,
 }
 
 impl Session {
@@ -108,10 +127,21 @@ impl Session {
                     .tracks()
                     .zip(&admission.senders)
                     .map(|(track, &ssrcs)| {
-                        EgressTrack::new(track, ssrcs, rng.random(), rng.random())
+                        let start = Start {
+                            seq: rng.random(),
+                            repair_seq: rng.random(),
+                            timestamp: rng.random(),
+                        };
+                        EgressTrack::new(track, ssrcs, start)
                     });
+                let cname = admission.local.senders.first().map_or("", |s| &s.cname);
+                let cname = cname.bytes().take(CNAME_SIZE_MAX);
                 Side::Viewer(Viewer {
                     tracks: tracks.collect(),
+                    outlet: None,
+                    cname: cname.collect(),
+                    reports: Reports::default(),
+                    remb_bps: None,
                 })
             }
         };
@@ -161,6 +191,9 @@ impl Session {
             return self.admitted_at + config.half_open_timeout;
         }
         let mut due = self.heard_at + config.dead_peer_timeout;
+        if let Side::Viewer(viewer) = &self.side {
+            due = viewer.reports.at.map_or(due, |at| due.min(at));
+        }
         if self.state == SessionState::Connected {
             due = due.min(self.heard_at + limits::DISCONNECTED_AFTER);
         }
@@ -205,10 +238,10 @@ impl Session {
         authentic
     }
 
-    /// Takes the peer's keys from the finished handshake.
-    pub fn take_keys(&mut self) {
+    /// Takes the keys from the finished handshake. False when there are none to be used.
+    pub fn take_keys(&mut self) -> bool {
         let Some(keys) = self.keys.keys() else {
-            return;
+            return false;
         };
         let profile = match keys.profile {
             SrtpProfile::AEAD_AES_128_GCM => Profile::AeadAes128Gcm,
@@ -220,10 +253,23 @@ impl Session {
             DtlsRole::Passive => whitewater_srtp::Role::Server,
         };
         let Ok(material) = KeyingMaterial::split(profile, &keys.material, role) else {
-            return;
+            return false;
         };
-        self.opener = SrtcpOpener::new(&material.remote).ok();
-        self.rtp_opener = SrtpOpener::new(&material.remote).ok();
+        match &mut self.side {
+            Side::Viewer(viewer) => {
+                // Indices count from the beginning only with keys of their own, so an outlet is
+                // made once; there is no second handshake (RFC 5764 has one per association).
+                if viewer.outlet.is_none() {
+                    viewer.outlet = Outlet::new(&material).ok().map(Box::new);
+                }
+                viewer.outlet.is_some()
+            }
+            Side::Publisher(_) => {
+                self.opener = SrtcpOpener::new(&material.remote).ok();
+                self.rtp_opener = SrtpOpener::new(&material.remote).ok();
+                self.opener.is_some() && self.rtp_opener.is_some()
+            }
+        }
     }
 
     /// Whether another restart is allowed now.
@@ -313,6 +359,9 @@ impl RestartBudget {
         allowed
     }
 }
+
+/// Length of a canonical name as it is sent; the ones in our answers are shorter.
+pub const CNAME_SIZE_MAX: usize = 128;
 
 /// Sources of one publisher whose track is remembered; a publisher that changes its SSRC on every
 /// packet costs a look-up each, not memory.

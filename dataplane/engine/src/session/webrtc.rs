@@ -14,11 +14,10 @@ use str0m::media::{Frequency, MediaKind, Mid, Pt};
 use str0m::net::{DatagramRecv, Protocol, Receive};
 use str0m::rtp::ExtensionMap;
 use str0m::{Candidate, IceCreds, Input, Rtc, RtcConfig, RtcError};
-use whitewater_sdp::{CodecPlan, DtlsRole, HashFunction, Plan, TrackPlan};
+use whitewater_sdp::{CodecPlan, DtlsRole, HashFunction, Plan, Role, TrackPlan};
 
 use super::keys::{self, KeyCell};
 use crate::forward::extension;
-use crate::limits;
 
 /// What every connection of a process shares.
 #[derive(Clone)]
@@ -56,13 +55,13 @@ pub struct SenderSsrcs {
 
 /// An `Rtc` that carries the plan out, with the cell its SRTP keys will appear in.
 ///
-/// `senders` has one entry per track of the plan for a viewer and is empty for a publisher.
+/// For a viewer it carries out DTLS only: media to it is sealed by [`Outlet`](super::outlet), and
+/// none is declared here, so that nothing is ever sealed twice under one key.
 ///
 /// # Errors
 /// What str0m says, in words for the log.
 pub fn build(
     plan: &Plan,
-    senders: &[SenderSsrcs],
     identity: &Identity,
     now: Instant,
 ) -> Result<(Box<Rtc>, KeyCell), RtcError> {
@@ -72,20 +71,26 @@ pub fn build(
         .set_rtp_mode(true)
         .set_ice_lite(true)
         .set_local_ice_credentials(inner_credentials("local"))
-        .set_send_buffer_audio(limits::RTX_AUDIO_PACKETS_MAX)
-        .set_send_buffer_video(limits::RTX_VIDEO_PACKETS_MAX)
         .set_rtcp_report_interval_audio(Duration::from_secs(1))
         .set_rtcp_report_interval_video(Duration::from_secs(1))
-        .set_stats_interval(None);
-    let params = plan.tracks().flat_map(|t| &t.codecs).map(payload_params);
-    *config.codec_config() = CodecConfig::new_from_payload_params(params.collect());
-    let mut extensions = ExtensionMap::empty();
-    for planned in plan.tracks().flat_map(|t| &t.extensions) {
-        if let Some(known) = extension::for_str0m(&planned.extension) {
-            extensions.set(planned.id, known);
+        .set_stats_interval(None)
+        .clear_codecs()
+        .set_extension_map(ExtensionMap::empty());
+    let received: Vec<&TrackPlan> = match plan.role {
+        Role::Publish => plan.tracks().collect(),
+        Role::Subscribe => Vec::new(),
+    };
+    if !received.is_empty() {
+        let params = received.iter().flat_map(|t| &t.codecs).map(payload_params);
+        *config.codec_config() = CodecConfig::new_from_payload_params(params.collect());
+        let mut extensions = ExtensionMap::empty();
+        for planned in received.iter().flat_map(|t| &t.extensions) {
+            if let Some(known) = extension::for_str0m(&planned.extension) {
+                extensions.set(planned.id, known);
+            }
         }
+        config = config.set_extension_map(extensions);
     }
-    config = config.set_extension_map(extensions);
 
     let (mut rtc, keys) = keys::tapped(|| Box::new(config.build(now)));
     if let Ok(candidate) = Candidate::host(INNER_LOCAL, Protocol::Udp) {
@@ -97,11 +102,11 @@ pub fn build(
         api.set_remote_fingerprint(fingerprint);
     }
     api.set_ice_controlling(false);
-    for (index, track) in plan.tracks().enumerate() {
-        declare(&mut api, track, senders.get(index).copied());
+    for track in &received {
+        declare(&mut api, track);
     }
-    let feedback = |track: &TrackPlan| track.codecs.iter().any(|c| c.feedback.transport_cc);
-    if senders.is_empty() && plan.tracks().any(feedback) {
+    let feedback = |track: &&TrackPlan| track.codecs.iter().any(|c| c.feedback.transport_cc);
+    if received.iter().any(feedback) {
         api.enable_twcc_feedback();
     }
     let active = plan.dtls_role == DtlsRole::Active;
@@ -183,23 +188,13 @@ fn payload_params(plan: &CodecPlan) -> PayloadParams {
     params
 }
 
-fn declare(api: &mut str0m::change::DirectApi<'_>, track: &TrackPlan, sender: Option<SenderSsrcs>) {
+fn declare(api: &mut str0m::change::DirectApi<'_>, track: &TrackPlan) {
     let mid = Mid::from(track.mid.as_str());
     let kind = match track.kind {
         whitewater_sdp::MediaKind::Audio => MediaKind::Audio,
         whitewater_sdp::MediaKind::Video => MediaKind::Video,
     };
     api.declare_media(mid, kind);
-    if let Some(sender) = sender {
-        let stream =
-            api.declare_stream_tx(sender.main.into(), sender.rtx.map(Into::into), mid, None);
-        let packets = match kind {
-            MediaKind::Audio => limits::RTX_AUDIO_PACKETS_MAX,
-            MediaKind::Video => limits::RTX_VIDEO_PACKETS_MAX,
-        };
-        stream.set_rtx_cache(packets, limits::RTX_AGE_MAX, Some(limits::RTX_RATIO_MAX));
-        return;
-    }
     let nacks = track.codecs.iter().any(|c| c.feedback.nack);
     for known in &track.ssrcs {
         let stream = api.expect_stream_rx(known.ssrc.into(), known.rtx.map(Into::into), mid, None);

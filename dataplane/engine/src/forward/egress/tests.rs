@@ -1,0 +1,151 @@
+//! What a viewer's packets are numbered.
+
+use std::time::Duration;
+
+use whitewater_link::{CodecDescription, PassedExtensions};
+use whitewater_sdp::{Capabilities, Limits, Offer, Role, judge};
+
+use super::*;
+
+const OFFER: &str = include_str!("../../../../../tests/corpus/sdp/chrome-watch.sdp");
+
+fn track(kind: MediaKind) -> EgressTrack {
+    let offer = Offer::parse(OFFER, &Limits::default()).expect("a recorded offer");
+    let plan = judge(&offer, Role::Subscribe, &Capabilities::default()).expect("supported");
+    let wanted = |track: &&TrackPlan| track.kind.name() == kind.as_str();
+    let plan = plan.tracks().find(wanted).expect("both kinds").clone();
+    let ssrcs = SenderSsrcs {
+        main: 1,
+        rtx: Some(2),
+    };
+    let start = Start {
+        seq: 0xffff,
+        repair_seq: 0xffff,
+        timestamp: 7_000,
+    };
+    EgressTrack::new(&plan, ssrcs, start)
+}
+
+fn published(name: &str, pt: u8) -> Vec<TrackDescription> {
+    vec![TrackDescription {
+        kind: MediaKind::Video,
+        codecs: vec![CodecDescription {
+            pt,
+            name: name.to_owned(),
+            clock_rate: 90_000,
+            channels: None,
+            fmtp: String::new(),
+        }],
+    }]
+}
+
+fn meta(now: Instant, pt: u8, ssrc: u32, seq: u64, keyframe_start: bool) -> PacketMeta {
+    PacketMeta {
+        track: 0,
+        kind: MediaKind::Video,
+        layer: 0,
+        pt,
+        marker: true,
+        keyframe_start,
+        ssrc,
+        run: 0,
+        seq,
+        timestamp: (seq as u32).wrapping_mul(3_000),
+        captured_at: now,
+        arrived_at: now,
+        extensions: PassedExtensions::default(),
+    }
+}
+
+#[test]
+fn nothing_is_sent_before_a_key_frame_and_everything_after_it() {
+    let mut track = track(MediaKind::Video);
+    let tracks = published("VP8", 100);
+    let now = Instant::now();
+    let first = track.rewrite(now, Epoch(1), &tracks, &meta(now, 100, 9, 10, false));
+    assert_eq!(first, Err(DropReason::AwaitingKeyframe));
+    assert!(track.is_waiting());
+    let key = track.rewrite(now, Epoch(1), &tracks, &meta(now, 100, 9, 11, true));
+    let key = key.expect("forwarded");
+    assert!(key.seq < 0x8000, "the rollover counter can be guessed");
+    let next = track.rewrite(now, Epoch(1), &tracks, &meta(now, 100, 9, 12, false));
+    let next = next.expect("forwarded");
+    assert_eq!(next.seq, key.seq + 1);
+    assert_eq!(next.timestamp.wrapping_sub(key.timestamp), 3_000);
+    assert!(!track.is_waiting());
+}
+
+#[test]
+fn media_we_cannot_read_is_sent_after_a_while() {
+    let mut track = track(MediaKind::Video);
+    let tracks = published("VP8", 100);
+    let now = Instant::now();
+    let held = track.rewrite(now, Epoch(1), &tracks, &meta(now, 100, 9, 1, false));
+    assert_eq!(held, Err(DropReason::AwaitingKeyframe));
+    let later = now + limits::KEYFRAME_WAIT_MAX;
+    let sent = track.rewrite(later, Epoch(1), &tracks, &meta(later, 100, 9, 2, false));
+    assert!(sent.is_ok());
+}
+
+#[test]
+fn another_publisher_continues_the_numbering_with_another_payload_type() {
+    let mut track = track(MediaKind::Video);
+    let now = Instant::now();
+    let vp8 = published("VP8", 100);
+    let before = track.rewrite(now, Epoch(1), &vp8, &meta(now, 100, 9, 60_000, true));
+    let before = before.expect("forwarded");
+    let vp9 = published("VP9", 35);
+    let later = now + Duration::from_secs(1);
+    let stranger = meta(later, 35, 77, 5, false);
+    let held = track.rewrite(later, Epoch(2), &vp9, &stranger);
+    assert_eq!(held, Err(DropReason::AwaitingKeyframe));
+    let after = track.rewrite(later, Epoch(2), &vp9, &meta(later, 35, 77, 6, true));
+    let after = after.expect("forwarded");
+    assert_eq!(after.seq, before.seq + 1);
+    assert_ne!(after.pt, before.pt);
+    let step = after.timestamp.wrapping_sub(before.timestamp);
+    assert_eq!(step, 90_000, "a second passed");
+}
+
+#[test]
+fn what_the_viewer_cannot_decode_is_not_sent() {
+    let mut track = track(MediaKind::Video);
+    let tracks = published("H266", 100);
+    let now = Instant::now();
+    let refused = track.rewrite(now, Epoch(1), &tracks, &meta(now, 100, 9, 1, true));
+    assert_eq!(refused, Err(DropReason::NoPayloadType));
+    assert!(!track.carries(&tracks[0]));
+    assert!(track.carries(&published("VP8", 1)[0]));
+}
+
+#[test]
+fn a_muted_track_shows_no_loss_and_comes_back_with_a_key_frame() {
+    let mut track = track(MediaKind::Video);
+    let tracks = published("VP8", 100);
+    let now = Instant::now();
+    let rewrite = |track: &mut EgressTrack, seq, key| {
+        track.rewrite(now, Epoch(1), &tracks, &meta(now, 100, 9, seq, key))
+    };
+    let before = rewrite(&mut track, 1, true).expect("forwarded");
+    track.mute(true);
+    for seq in 2..500 {
+        assert_eq!(rewrite(&mut track, seq, false), Err(DropReason::Muted));
+    }
+    track.mute(false);
+    assert!(track.is_waiting());
+    let held = rewrite(&mut track, 500, false);
+    assert_eq!(held, Err(DropReason::AwaitingKeyframe));
+    let after = rewrite(&mut track, 501, true).expect("forwarded");
+    assert_eq!(after.seq, before.seq + 1);
+}
+
+#[test]
+fn a_second_copy_is_never_sent_under_a_number_that_was_used() {
+    let mut track = track(MediaKind::Video);
+    let tracks = published("VP8", 100);
+    let now = Instant::now();
+    let first = track.rewrite(now, Epoch(1), &tracks, &meta(now, 100, 9, 1, true));
+    assert!(first.is_ok());
+    let again = track.rewrite(now, Epoch(1), &tracks, &meta(now, 100, 9, 1, true));
+    assert_eq!(again, Err(DropReason::TooLate));
+}
