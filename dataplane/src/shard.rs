@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
-use whitewater_engine::{Command, Config, Datagram, Engine, Input, Outbox, Pin, limits};
+use whitewater_engine::{Command, Config, Datagram, Engine, Input, Outbox, Pin, Run, limits};
 use whitewater_link::queue::{Doorbell, Receiver, Sender};
 use whitewater_link::{CloseReason, Event, LoopReport, ShardUplink};
-use whitewater_net::{Backend, Outgoing};
+use whitewater_net::{Backend, Outgoing, Train, gso};
 
 use crate::mesh::Mesh;
 use crate::negotiator::Loads;
@@ -158,14 +158,15 @@ impl Shard {
             ..
         } = self;
         engine.poll(now, outbox, &mut |batch| {
-            for datagram in batch.datagrams() {
-                run.sent.count(datagram.bytes.len());
-                // A back end that cannot tell the local address reports the bound one.
-                let local = datagram.local.filter(|ip| !ip.is_unspecified());
-                outgoing.push(datagram.destination, local, datagram.bytes.to_vec());
-            }
-            run.trains += outgoing.trains.len() as u64;
+            outgoing.trains.clear();
+            outgoing.trains.extend(batch.runs().iter().map(train));
+            // The buffer changes its owner for the time of the send.
+            std::mem::swap(&mut outgoing.bytes, batch.bytes_mut());
             let outcome = backend.send(outgoing);
+            std::mem::swap(&mut outgoing.bytes, batch.bytes_mut());
+            run.sent.packets += batch.len() as u64;
+            run.sent.bytes += batch.runs().iter().map(|run| run.size as u64).sum::<u64>();
+            run.trains += batch.runs().len() as u64;
             run.send_dropped += outcome.dropped();
             if outcome.gso_switched_off {
                 tracing::warn!(
@@ -173,7 +174,6 @@ impl Shard {
                     "the device refused UDP_SEGMENT: datagrams are sent one by one from now on"
                 );
             }
-            outgoing.clear();
         })
     }
 
@@ -231,6 +231,24 @@ impl Shard {
         })
     }
 }
+
+/// The engine's word for it in the back end's.
+fn train(run: &Run) -> Train {
+    Train {
+        destination: run.route.destination,
+        // A back end that cannot tell the local address reports the bound one.
+        local: run.route.local.filter(|ip| !ip.is_unspecified()),
+        start: run.start,
+        size: run.size,
+        segment_size: run.segment_size as u16,
+    }
+}
+
+const _: () = assert!(
+    limits::RUN_DATAGRAMS_MAX <= gso::SEGMENTS_MAX as usize
+        && limits::RUN_SIZE_MAX <= gso::TRAIN_SIZE_MAX,
+    "a run is one send"
+);
 
 fn seed() -> [u8; 32] {
     let mut seed = [0; 32];

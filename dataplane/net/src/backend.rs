@@ -27,29 +27,40 @@ pub struct Datagram<'a> {
 
 /// A run of datagrams to one destination that may leave as one segmented send.
 ///
-/// Shape: `count` entries of [`Outgoing::datagrams`] from `first` on. All but the last have
-/// `segment_size` bytes, the last may be shorter. At most [`gso::SEGMENTS_MAX`] datagrams and
-/// [`gso::TRAIN_SIZE_MAX`] bytes leave in one send; a longer or uneven run is cut by the back end.
+/// Shape: `size` bytes of [`Outgoing::bytes`] from `start` on. They are cut into datagrams of
+/// `segment_size` bytes, the last of which may be shorter; no bytes are one empty datagram. At most
+/// [`gso::SEGMENTS_MAX`] datagrams and [`gso::TRAIN_SIZE_MAX`] bytes leave in one send; a longer run
+/// is cut by the back end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Train {
     /// Where to. IPv4 is reached through a dual-stack socket too.
     pub destination: SocketAddr,
     /// The source address to send from; `None` leaves the choice to the routing table.
     pub local: Option<IpAddr>,
-    /// Index of the first datagram.
-    pub first: u32,
-    /// How many datagrams.
-    pub count: u16,
-    /// Size in bytes of every datagram but the last.
+    /// Where its bytes begin.
+    pub start: usize,
+    /// Bytes of all its datagrams.
+    pub size: usize,
+    /// Bytes of every datagram but the last.
     pub segment_size: u16,
 }
 
-/// What one loop turn sends: owned datagrams, and the trains over them.
+impl Train {
+    /// How many datagrams there are, at least 1.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.size
+            .div_ceil(usize::from(self.segment_size).max(1))
+            .max(1)
+    }
+}
+
+/// What one loop turn sends: datagrams back to back in one buffer, and the trains over it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outgoing {
-    /// UDP payloads.
-    pub datagrams: Vec<Vec<u8>>,
-    /// Runs over `datagrams`, sent in this order.
+    /// UDP payloads; may be longer than what the trains point to.
+    pub bytes: Vec<u8>,
+    /// Runs over `bytes`, sent in this order.
     pub trains: Vec<Train>,
 }
 
@@ -57,37 +68,50 @@ impl Outgoing {
     /// Appends one datagram; it joins the last train when destination, source address and size
     /// allow, and starts a new train otherwise. Order is kept.
     ///
-    /// A datagram larger than 65,535 bytes is refused (`false`), as is one beyond `u32::MAX`.
-    pub fn push(&mut self, destination: SocketAddr, local: Option<IpAddr>, bytes: Vec<u8>) -> bool {
-        let Ok(size) = u16::try_from(bytes.len()) else {
+    /// A datagram larger than 65,535 bytes is refused (`false`).
+    pub fn push(
+        &mut self,
+        destination: SocketAddr,
+        local: Option<IpAddr>,
+        datagram: impl AsRef<[u8]>,
+    ) -> bool {
+        let datagram = datagram.as_ref();
+        let Ok(segment_size) = u16::try_from(datagram.len()) else {
             return false;
         };
-        let Ok(first) = u32::try_from(self.datagrams.len()) else {
-            return false;
-        };
-        let size_last = self.datagrams.last().map_or(0, Vec::len);
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(datagram);
         match self.trains.last_mut() {
             Some(train)
-                if train.first + u32::from(train.count) == first
-                    && gso::joins(train, size_last, destination, local, usize::from(size)) =>
+                if train.start + train.size == start
+                    && gso::joins(train, destination, local, datagram.len()) =>
             {
-                train.count += 1;
+                train.size += datagram.len();
             }
             _ => self.trains.push(Train {
                 destination,
                 local,
-                first,
-                count: 1,
-                segment_size: size,
+                start,
+                size: datagram.len(),
+                segment_size,
             }),
         }
-        self.datagrams.push(bytes);
         true
     }
 
-    /// Forgets everything; the outer vectors keep their memory.
+    /// The datagrams of all trains one by one; a train over bytes that are not there has none.
+    pub fn datagrams(&self) -> impl Iterator<Item = &[u8]> {
+        let cut = |train: &Train| {
+            let end = train.start.checked_add(train.size);
+            let bytes = end.and_then(|end| self.bytes.get(train.start..end));
+            bytes.map(|bytes| gso::segments(bytes, train.segment_size))
+        };
+        self.trains.iter().filter_map(cut).flatten()
+    }
+
+    /// Forgets everything; the vectors keep their memory.
     pub fn clear(&mut self) {
-        self.datagrams.clear();
+        self.bytes.clear();
         self.trains.clear();
     }
 

@@ -25,6 +25,7 @@ use crate::backend::{
     Backend, BackendKind, Counters, Datagram, Drained, Outgoing, SendOutcome, Woken,
 };
 use crate::doorbell::{self, Doorbell};
+use crate::gso;
 
 /// Opens a fake back end and the handle that plays the network.
 ///
@@ -166,12 +167,14 @@ impl Backend for FakeBackend {
         let mut state = self.shared.state();
         let mut outcome = SendOutcome::default();
         for train in &outgoing.trains {
-            let first = train.first as usize;
-            let datagrams = outgoing
-                .datagrams
-                .get(first..first.saturating_add(usize::from(train.count)))
-                .unwrap_or_default();
-            outcome.dropped_other += (usize::from(train.count) - datagrams.len()) as u64;
+            let bytes = outgoing.bytes.get(train.start..train.start + train.size);
+            let Some(bytes) = bytes else {
+                outcome.dropped_other += train.count() as u64;
+                continue;
+            };
+            let datagrams: Vec<Vec<u8>> = gso::segments(bytes, train.segment_size)
+                .map(<[u8]>::to_vec)
+                .collect();
             let mut start = 0;
             while start < datagrams.len() {
                 let len = if state.gso_off { 1 } else { datagrams.len() };

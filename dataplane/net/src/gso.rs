@@ -11,86 +11,49 @@ pub const SEGMENTS_MAX: u16 = 64;
 /// with room to spare for options.
 pub const TRAIN_SIZE_MAX: usize = 65_000;
 
-/// One datagram as [`group`] sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Item {
-    /// Where to.
-    pub destination: SocketAddr,
-    /// The wished source address.
-    pub local: Option<IpAddr>,
-    /// Payload bytes.
-    pub size: u16,
-}
-
-/// Groups consecutive datagrams: same destination and source address, equal size, the last may
-/// be shorter, at most [`SEGMENTS_MAX`] of them and [`TRAIN_SIZE_MAX`] bytes. Appends to `trains`;
-/// indices count from zero at the first item.
-///
-/// Every item is in exactly one train and order is kept.
-pub fn group(items: impl IntoIterator<Item = Item>, trains: &mut Vec<Train>) {
-    let mut open: Option<(Train, usize)> = None;
-    for (index, item) in (0u32..).zip(items) {
-        match &mut open {
-            Some((train, size_last))
-                if joins(
-                    train,
-                    *size_last,
-                    item.destination,
-                    item.local,
-                    usize::from(item.size),
-                ) =>
-            {
-                train.count += 1;
-                *size_last = usize::from(item.size);
-            }
-            _ => {
-                trains.extend(open.take().map(|(train, _)| train));
-                let train = Train {
-                    destination: item.destination,
-                    local: item.local,
-                    first: index,
-                    count: 1,
-                    segment_size: item.size,
-                };
-                open = Some((train, usize::from(item.size)));
-            }
-        }
-    }
-    trains.extend(open.map(|(train, _)| train));
-}
-
-/// Whether a datagram of `size` bytes may follow `train`, whose last datagram has `size_last`.
+/// Whether a datagram of `size` bytes may follow `train`: same destination and source address,
+/// equal size or shorter, and nothing shorter before it. An empty datagram can neither follow nor
+/// be followed: the kernel would not emit it.
 pub(crate) fn joins(
     train: &Train,
-    size_last: usize,
     destination: SocketAddr,
     local: Option<IpAddr>,
     size: usize,
 ) -> bool {
+    let segment_size = usize::from(train.segment_size);
     train.destination == destination
         && train.local == local
-        && extends(
-            usize::from(train.segment_size),
-            train.count,
-            size_last,
-            size,
-        )
+        && (1..=segment_size).contains(&size)
+        && train.size.is_multiple_of(segment_size)
+        && train.count() < usize::from(SEGMENTS_MAX)
+        && train.size + size <= TRAIN_SIZE_MAX
 }
 
-/// The size rule of [`joins`]: a train of `count` datagrams of `segment_size` bytes, the last of
-/// them `size_last`, can take one more of `size` bytes. An empty datagram can neither follow nor
-/// be followed: the kernel would not emit it.
-pub(crate) fn extends(segment_size: usize, count: u16, size_last: usize, size: usize) -> bool {
-    size_last == segment_size
-        && size > 0
-        && size <= segment_size
-        && count < SEGMENTS_MAX
-        && usize::from(count) * segment_size + size <= TRAIN_SIZE_MAX
+/// The most datagrams of `segment_size` bytes that one send carries, at least 1.
+pub(crate) fn segments_max(segment_size: u16) -> usize {
+    let by_size = TRAIN_SIZE_MAX / usize::from(segment_size).max(1);
+    by_size.clamp(1, usize::from(SEGMENTS_MAX))
+}
+
+/// The datagrams of a train; no bytes are one empty datagram.
+pub(crate) fn segments(bytes: &[u8], segment_size: u16) -> impl Iterator<Item = &[u8]> {
+    let empty = bytes.is_empty().then_some(bytes);
+    empty
+        .into_iter()
+        .chain(bytes.chunks(usize::from(segment_size).max(1)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::Outgoing;
+
+    #[derive(Clone, Copy)]
+    struct Item {
+        destination: SocketAddr,
+        local: Option<IpAddr>,
+        size: u16,
+    }
 
     fn item(port: u16, size: u16) -> Item {
         Item {
@@ -100,13 +63,24 @@ mod tests {
         }
     }
 
-    fn shapes(items: &[Item]) -> Vec<(u32, u16, u16)> {
-        let mut trains = Vec::new();
-        group(items.iter().copied(), &mut trains);
-        trains
-            .iter()
-            .map(|t| (t.first, t.count, t.segment_size))
-            .collect()
+    fn outgoing(items: &[Item]) -> Outgoing {
+        let mut outgoing = Outgoing::default();
+        for item in items {
+            let datagram = vec![0; usize::from(item.size)];
+            assert!(outgoing.push(item.destination, item.local, datagram));
+        }
+        outgoing
+    }
+
+    /// Number of the first datagram, how many, and their size, of each train.
+    fn shapes(items: &[Item]) -> Vec<(usize, usize, u16)> {
+        let outgoing = outgoing(items);
+        let mut first = 0;
+        let shape = |train: &Train| {
+            first += train.count();
+            (first - train.count(), train.count(), train.segment_size)
+        };
+        outgoing.trains.iter().map(shape).collect()
     }
 
     #[test]
@@ -159,14 +133,13 @@ mod tests {
                 item(1 + ((seed >> 24) % 2) as u16, size)
             })
             .collect();
-        let mut trains = Vec::new();
-        group(items.iter().copied(), &mut trains);
+        let outgoing = outgoing(&items);
         let mut next = 0;
-        for train in &trains {
-            assert_eq!(train.first, next);
-            let run = &items[next as usize..][..usize::from(train.count)];
+        for train in &outgoing.trains {
+            let run = &items[next..][..train.count()];
             let total: usize = run.iter().map(|i| usize::from(i.size)).sum();
-            assert!(total <= TRAIN_SIZE_MAX && train.count <= SEGMENTS_MAX);
+            assert_eq!(total, train.size);
+            assert!(total <= TRAIN_SIZE_MAX && train.count() <= usize::from(SEGMENTS_MAX));
             let (last, front) = run.split_last().expect("a train is never empty");
             assert!(
                 front
@@ -175,8 +148,10 @@ mod tests {
             );
             assert!(last.size <= train.segment_size);
             assert!(run.iter().all(|i| i.destination == train.destination));
-            next += u32::from(train.count);
+            next += train.count();
         }
-        assert_eq!(next as usize, items.len());
+        assert_eq!(next, items.len());
+        let sizes = outgoing.datagrams().map(<[u8]>::len);
+        assert!(sizes.eq(items.iter().map(|item| usize::from(item.size))));
     }
 }

@@ -11,7 +11,6 @@ use crate::backend::{
 };
 use crate::config::Config;
 use crate::doorbell::{self, Doorbell};
-use crate::gso;
 use crate::probe::Sizes;
 use crate::socket::Bound;
 use crate::sys::{RecvArena, SendArena, SendBatch};
@@ -54,7 +53,7 @@ impl Output {
         let batch = usize::from(config.send_batch.clamp(1, crate::probe::SEND_BATCH_MAX));
         Self {
             sender: Sender::new(bound.domain, bound.gso, batch),
-            arena: SendArena::new(batch, usize::from(gso::SEGMENTS_MAX)),
+            arena: SendArena::new(batch),
         }
     }
 }
@@ -146,8 +145,9 @@ pub(crate) fn fill<'a>(
     units: &[Unit],
 ) -> bool {
     units.iter().all(|unit| {
-        unit.resolve(outgoing).is_some_and(|(train, datagrams)| {
-            batch.push(domain, train.destination, train.local, datagrams)
+        let parts = unit.resolve(outgoing);
+        parts.is_some_and(|(train, bytes, segment_size)| {
+            batch.push(domain, train.destination, train.local, bytes, segment_size)
         })
     })
 }

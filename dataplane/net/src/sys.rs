@@ -243,19 +243,17 @@ pub(crate) struct SendArena {
     iovecs: Vec<libc::iovec>,
     headers: Vec<libc::mmsghdr>,
     units_max: usize,
-    segments_max: usize,
 }
 
 impl SendArena {
-    /// Room for `units` sends of up to `segments` datagrams each.
-    pub(crate) fn new(units: usize, segments: usize) -> Self {
+    /// Room for `units` sends.
+    pub(crate) fn new(units: usize) -> Self {
         Self {
             names: vec![[0; NAME_SIZE]; units].into_boxed_slice(),
             controls: vec![[0; SEND_CONTROL_SIZE]; units].into_boxed_slice(),
-            iovecs: Vec::with_capacity(units * segments),
+            iovecs: Vec::with_capacity(units),
             headers: Vec::with_capacity(units),
             units_max: units,
-            segments_max: segments,
         }
     }
 
@@ -274,19 +272,20 @@ pub(crate) struct SendBatch<'a> {
 }
 
 impl<'a> SendBatch<'a> {
-    /// Adds one send of all `datagrams`, which must be of one size but for a shorter last one if
-    /// there are several. `false`: the batch is full.
+    /// Adds one send of `bytes`, which the kernel cuts into datagrams of `segment_size` if that is
+    /// given. `false`: the batch is full.
     pub(crate) fn push(
         &mut self,
         domain: Domain,
         destination: SocketAddr,
         local: Option<IpAddr>,
-        datagrams: &'a [Vec<u8>],
+        bytes: &'a [u8],
+        segment_size: Option<u16>,
     ) -> bool {
         let arena = &mut *self.arena;
         let index = arena.headers.len();
         // Growing would move what the headers point to.
-        if index >= arena.units_max || datagrams.len() > arena.segments_max {
+        if index >= arena.units_max {
             return false;
         }
         let (Some(name), Some(control)) =
@@ -294,19 +293,13 @@ impl<'a> SendBatch<'a> {
         else {
             return false;
         };
-        let segment_size = match datagrams {
-            [first, _, ..] => u16::try_from(first.len()).ok(),
-            _ => None,
-        };
         let name_len = domain.encode_name(destination, name);
         let control_len = domain.encode_control(local, segment_size, control);
         let first = arena.iovecs.len();
-        arena
-            .iovecs
-            .extend(datagrams.iter().map(|datagram| libc::iovec {
-                iov_base: datagram.as_ptr().cast_mut().cast(),
-                iov_len: datagram.len(),
-            }));
+        arena.iovecs.push(libc::iovec {
+            iov_base: bytes.as_ptr().cast_mut().cast(),
+            iov_len: bytes.len(),
+        });
         let mut header: libc::mmsghdr = zeroed();
         header.msg_hdr.msg_name = name.as_mut_ptr().cast();
         header.msg_hdr.msg_namelen = name_len as _;
@@ -314,9 +307,9 @@ impl<'a> SendBatch<'a> {
             header.msg_hdr.msg_control = control.as_mut_ptr().cast();
             header.msg_hdr.msg_controllen = control_len as _;
         }
-        // In bounds or one past the end (no datagrams), and stable: there is capacity for all.
+        // Stable: there is capacity for all.
         header.msg_hdr.msg_iov = arena.iovecs.as_mut_ptr().wrapping_add(first);
-        header.msg_hdr.msg_iovlen = datagrams.len() as _;
+        header.msg_hdr.msg_iovlen = 1;
         arena.headers.push(header);
         true
     }
@@ -335,8 +328,8 @@ impl<'a> SendBatch<'a> {
             return Ok(0);
         };
         // SAFETY: the headers are valid, and what they point to lives: names and controls in the
-        // arena borrowed by `self`, iovecs in a vector that did not grow since (`push`), datagrams
-        // for `'a`. The kernel only reads them and writes `msg_len`.
+        // arena borrowed by `self`, iovecs in a vector that did not grow since (`push`), bytes for
+        // `'a`. The kernel only reads them and writes `msg_len`.
         let rc = unsafe {
             libc::sendmmsg(
                 socket.as_raw_fd(),

@@ -337,23 +337,19 @@ fn send(
     unit: &Unit,
 ) -> impl Future<Output = i32> + 'static {
     let socket = Rc::clone(socket);
-    let parts = unit.resolve(outgoing).map(|(train, datagrams)| {
-        let segment_size = match datagrams {
-            [first, _, ..] => u16::try_from(first.len()).ok(),
-            _ => None,
-        };
+    let parts = unit.resolve(outgoing).map(|(train, bytes, segment_size)| {
         let mut control = [0; SEND_CONTROL_SIZE];
         let len = domain.encode_control(train.local, segment_size, &mut control);
         let control = control.get(..len).unwrap_or_default().to_vec();
         let destination = for_domain(domain, train.destination);
-        (datagrams.to_vec(), destination, control)
+        (vec![bytes.to_vec()], destination, control)
     });
     async move {
-        let Some((datagrams, destination, control)) = parts else {
+        let Some((buffers, destination, control)) = parts else {
             return -libc::EINVAL;
         };
         let control = Some(control).filter(|control| !control.is_empty());
-        let (result, _, _) = socket.sendmsg(datagrams, Some(destination), control).await;
+        let (result, _, _) = socket.sendmsg(buffers, Some(destination), control).await;
         match result {
             Ok(_) => 0,
             Err(e) => -e.raw_os_error().unwrap_or(libc::EIO),

@@ -9,18 +9,22 @@ use crate::message::Domain;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Unit {
     train: usize,
-    first: usize,
+    start: usize,
+    size: usize,
     count: u16,
 }
 
 impl Unit {
-    /// The train and the datagrams; `None` would be a unit that was not cut from `outgoing`.
-    pub(crate) fn resolve<'a>(&self, outgoing: &'a Outgoing) -> Option<(&'a Train, &'a [Vec<u8>])> {
-        let datagrams = self.first..self.first + usize::from(self.count);
-        Some((
-            outgoing.trains.get(self.train)?,
-            outgoing.datagrams.get(datagrams)?,
-        ))
+    /// The train, the bytes and, if they are to be segmented, the size of a segment; `None` would
+    /// be a unit that was not cut from `outgoing`.
+    pub(crate) fn resolve<'a>(
+        &self,
+        outgoing: &'a Outgoing,
+    ) -> Option<(&'a Train, &'a [u8], Option<u16>)> {
+        let train = outgoing.trains.get(self.train)?;
+        let bytes = outgoing.bytes.get(self.start..self.start + self.size)?;
+        let segment_size = self.segmented().then_some(train.segment_size);
+        Some((train, bytes, segment_size))
     }
 
     fn segmented(&self) -> bool {
@@ -100,7 +104,7 @@ impl Sender {
                 continue;
             }
             let errno = result.saturating_neg();
-            let train = unit.resolve(outgoing).map(|(train, _)| train);
+            let train = unit.resolve(outgoing).map(|(train, ..)| train);
             if unit.segmented() {
                 match refusal(errno) {
                     Some(Refusal::Device) => {
@@ -138,24 +142,23 @@ impl Sender {
     ) {
         while let Some(unit) = self.refused.pop() {
             let before = outcome.sent;
-            let mut first = unit.first;
-            let end = unit.first + usize::from(unit.count);
-            while first < end {
-                let next = end.min(first + self.batch_max);
+            let train = unit.resolve(outgoing).map(|(train, ..)| train);
+            let segment_size = train.map_or(1, |train| usize::from(train.segment_size).max(1));
+            let end = unit.start + unit.size;
+            let mut start = unit.start;
+            while start < end {
                 self.units.clear();
-                self.units.extend((first..next).map(|first| Unit {
-                    first,
+                let starts = (start..end).step_by(segment_size).take(self.batch_max);
+                self.units.extend(starts.map(|start| Unit {
+                    start,
+                    size: segment_size.min(end - start),
                     count: 1,
                     ..unit
                 }));
+                start += self.units.len() * segment_size;
                 self.attempt(outgoing, outcome, attempt);
-                first = next;
             }
-            let size = unit
-                .resolve(outgoing)
-                .and_then(|(_, datagrams)| datagrams.first())
-                .map_or(0, Vec::len);
-            if outcome.sent > before && size <= SIZE_FOR_ANY_LINK {
+            if outcome.sent > before && segment_size <= SIZE_FOR_ANY_LINK {
                 outcome.gso_switched_off |= std::mem::replace(&mut self.gso, false);
             }
         }
@@ -167,7 +170,10 @@ struct Cutter<'a> {
     outgoing: &'a Outgoing,
     domain: Domain,
     train: usize,
+    /// Bytes of the train that are cut already.
     offset: usize,
+    /// Whether anything of the train was looked at.
+    is_begun: bool,
 }
 
 impl<'a> Cutter<'a> {
@@ -177,6 +183,7 @@ impl<'a> Cutter<'a> {
             domain,
             train: 0,
             offset: 0,
+            is_begun: false,
         }
     }
 
@@ -184,63 +191,47 @@ impl<'a> Cutter<'a> {
     fn next(&mut self, gso: bool, outcome: &mut SendOutcome) -> Option<Unit> {
         loop {
             let train = self.outgoing.trains.get(self.train)?;
-            let count = usize::from(train.count);
-            let first = train.first as usize + self.offset;
-            let rest = count - self.offset;
-            if rest == 0 {
+            let rest = train.size.saturating_sub(self.offset);
+            // An empty datagram is a train of its own.
+            if self.is_begun && rest == 0 {
                 self.train += 1;
                 self.offset = 0;
+                self.is_begun = false;
                 continue;
             }
-            let datagrams = self
-                .outgoing
-                .datagrams
-                .get(first..first + rest)
-                .unwrap_or_default();
-            debug_assert_eq!(
-                datagrams.len(),
-                rest,
-                "a train over datagrams that are not there"
-            );
-            if datagrams.is_empty() {
-                outcome.dropped_other += rest as u64;
+            self.is_begun = true;
+            let segment_size = usize::from(train.segment_size).max(1);
+            let count = rest.div_ceil(segment_size).max(1);
+            let start = train.start.saturating_add(self.offset);
+            let end = start.saturating_add(rest);
+            let is_there = self.outgoing.bytes.get(start..end).is_some();
+            debug_assert!(is_there, "a train over bytes that are not there");
+            if !is_there {
+                outcome.dropped_other += count as u64;
                 outcome.errno_first.get_or_insert(libc::EINVAL);
-                self.offset = count;
+                self.offset = train.size;
                 continue;
             }
             if !self.domain.reaches(train.destination, train.local) {
-                outcome.dropped_unreachable += rest as u64;
-                self.offset = count;
+                outcome.dropped_unreachable += count as u64;
+                self.offset = train.size;
                 continue;
             }
-            let run = if gso { run_len(datagrams) } else { 1 };
-            self.offset += usize::from(run);
+            let count_max = match gso {
+                true => gso::segments_max(train.segment_size),
+                false => 1,
+            };
+            let count = count.min(count_max);
+            let size = rest.min(count * segment_size);
+            self.offset += size;
             return Some(Unit {
                 train: self.train,
-                first,
-                count: run,
+                start,
+                size,
+                count: count as u16,
             });
         }
     }
-}
-
-/// How many datagrams from the first on may leave as one segmented send. Sizes are looked at
-/// rather than believed: a wrong segment size would cut datagrams in the wrong places.
-fn run_len(datagrams: &[Vec<u8>]) -> u16 {
-    let mut sizes = datagrams.iter().map(Vec::len);
-    let Some(segment_size) = sizes.next() else {
-        return 0;
-    };
-    let mut last = segment_size;
-    let mut count = 1;
-    for size in sizes {
-        if !gso::extends(segment_size, count, last, size) {
-            break;
-        }
-        last = size;
-        count += 1;
-    }
-    count
 }
 
 /// Who refused a segmented send.
@@ -338,20 +329,40 @@ mod tests {
     }
 
     #[test]
-    fn a_train_that_lies_about_its_sizes_is_cut_where_they_change() {
-        let mut out = outgoing(&[100, 100, 100]);
-        out.datagrams[1] = vec![0; 150];
+    fn an_overlong_train_is_cut_at_the_limit() {
+        let mut out = outgoing(&[10; 1]);
+        out.bytes = vec![0; 1_495];
+        out.trains[0].size = 1_495;
         let (outcome, counts) = tried(&mut sender(true), &out, |_| 1);
-        assert_eq!((outcome.sent, counts), (3, vec![1, 2]));
+        assert_eq!((outcome.sent, counts), (150, vec![64, 64, 22]));
     }
 
     #[test]
-    fn an_overlong_train_is_cut_at_the_limit() {
-        let mut out = outgoing(&[10; 1]);
-        out.datagrams = vec![vec![0; 10]; 150];
-        out.trains[0].count = 150;
-        let (outcome, counts) = tried(&mut sender(true), &out, |_| 1);
-        assert_eq!((outcome.sent, counts), (150, vec![64, 64, 22]));
+    fn empty_datagrams_are_sent_one_by_one() {
+        let out = outgoing(&[0, 0, 5, 0]);
+        let (outcome, counts) = tried(&mut sender(true), &out, |_| 0);
+        assert_eq!((outcome.sent, counts), (4, vec![1; 4]));
+    }
+
+    #[test]
+    fn refused_singles_have_the_sizes_they_had() {
+        let out = outgoing(&[100, 100, 100, 100, 100, 30]);
+        let mut bytes = Vec::new();
+        let outcome = sender(true).send(&out, &mut |units, results| {
+            for (unit, result) in units.iter().zip(results) {
+                let (_, slice, segment_size) = unit.resolve(&out).expect("cut from it");
+                *result = if segment_size.is_some() {
+                    -libc::EIO
+                } else {
+                    1
+                };
+                bytes.extend(segment_size.is_none().then_some(slice.len()));
+            }
+        });
+        assert_eq!(
+            (outcome.sent, bytes),
+            (6, vec![100, 100, 100, 100, 100, 30])
+        );
     }
 
     #[test]

@@ -171,12 +171,7 @@ impl Session {
 
     /// A compound of sender reports and descriptions for each group of tracks, and what `end`
     /// appends to it; it is told the group and says how much it wrote.
-    fn report_to(
-        &mut self,
-        now: Instant,
-        core: &mut Core,
-        end: &dyn Fn(&[EgressTrack], &mut [u8]) -> Option<usize>,
-    ) {
+    fn report_to(&mut self, now: Instant, core: &mut Core, end: End<'_>) {
         let Some(route) = self.route() else {
             return;
         };
@@ -268,6 +263,9 @@ impl Core {
         AbsSendTime::from_duration(self.clock.since_1900(now)).to_bytes()
     }
 }
+
+/// Writes what ends a compound about a group of tracks.
+type End<'a> = &'a dyn Fn(&[EgressTrack], &mut [u8]) -> Option<usize>;
 
 /// Tracks in one compound, so that it fits any path's MTU.
 const TRACKS_PER_REPORT: usize = 4;

@@ -46,7 +46,7 @@ fn a_train_of_more_bytes_than_one_send_carries_is_cut_and_gso_stays_on() {
             assert!(outgoing.push(addr(&peer), None, payload(index, 40_000)));
         }
         outgoing.trains.truncate(1);
-        outgoing.trains[0].count = 2;
+        outgoing.trains[0].size = 80_000;
         let outcome = backend.send(&outgoing);
         assert_eq!(
             (outcome.sent, outcome.messages),
