@@ -58,6 +58,40 @@ fn no_source_speaks_that_was_not_declared() {
 }
 
 #[test]
+fn str0m_sends_no_media_to_viewers() {
+    // It has the same keys, and counts packet indices from zero. The engine checks in debug builds
+    // that it hands out neither RTP nor RTCP here; what provokes it to would be found by that.
+    let mut world = World::new(SEED);
+    let publisher = world.publisher("cam");
+    let viewer = world.viewer("cam", Link::good().loss(0.05));
+    world.tap();
+    world.run_for(secs(5));
+    // Media and feedback of the viewer's own are not given to it either.
+    let source = world.public_address(viewer);
+    for tapped in of_kind(&world, publisher, Way::Up, Kind::Rtp) {
+        world.inject(source, &tapped.bytes);
+    }
+    world.restart_ice(viewer).expect("allowed");
+    world.run_for(secs(5));
+    world.leave(viewer);
+    world.run_for(secs(1));
+    assert_eq!(world.drops(DropReason::SealRefused), 0);
+    let mut opener = SrtcpOpener::new(&keys(world.keys(viewer), Role::Client)).expect("keys");
+    for tapped in of_kind(&world, viewer, Way::Down, Kind::Rtcp) {
+        let mut plain = vec![0; tapped.bytes.len()];
+        let size = opener.open(&tapped.bytes, &mut plain).expect("opens");
+        // Receiver reports are its alone: ours are sender reports and good-byes.
+        for packet in Compound::new(&plain[..size]) {
+            let packet = packet.expect("well-formed");
+            assert!(!matches!(
+                packet,
+                whitewater_rtp::rtcp::Packet::ReceiverReport(_)
+            ));
+        }
+    }
+}
+
+#[test]
 fn credentials_are_of_our_seed_differ_between_sessions_and_change_with_a_restart() {
     let two = || {
         let mut world = World::new(SEED);

@@ -550,3 +550,42 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_index_of_a_source_is_sealed_once() {
+    // RFC 7714 §8.1: whatever else goes wrong, a nonce is not used twice.
+    for profile in PROFILES {
+        let (sealer, mut opener) = pair(profile);
+        let mut source = SrtpSource::new(9);
+        assert_eq!((source.ssrc(), source.highest()), (9, None));
+        let mut out = [0; 100];
+        let mut seal = |source: &mut SrtpSource, index: u64| {
+            let sealed = sealer.seal_once(source, &header(9, index), b"frame", index, &mut out);
+            sealed.map(|len| out[..len].to_vec())
+        };
+        for index in [65_530, 65_531, 65_540, 65_535, 66_553] {
+            let packet = seal(&mut source, index).expect("fresh");
+            if index <= 65_540 {
+                assert!(open(&mut opener, &packet).is_ok());
+            }
+            assert_eq!(
+                seal(&mut source, index),
+                Err(SealError::IndexUsed),
+                "{index}"
+            );
+        }
+        assert_eq!(source.highest(), Some(66_553));
+        assert_eq!(
+            seal(&mut source, 65_529),
+            Err(SealError::IndexUsed),
+            "too far behind"
+        );
+        // Used up even though nothing came of it.
+        let mut short = [0; 10];
+        let refused = sealer.seal_once(&mut source, &header(9, 65_600), b"", 65_600, &mut short);
+        assert_eq!(refused, Err(SealError::NoSpace));
+        assert_eq!(seal(&mut source, 65_600), Err(SealError::IndexUsed));
+        let wrong = sealer.seal_once(&mut source, &header(8, 70_000), b"", 70_000, &mut [0; 99]);
+        assert_eq!(wrong, Err(SealError::Malformed), "another source's header");
+    }
+}

@@ -571,6 +571,21 @@ impl World {
         self.exchanged.get(&address).copied().unwrap_or_default()
     }
 
+    /// A shard's engine, for tests that measure it. What it sends and says then is the caller's.
+    pub fn engine(&mut self, shard: ShardIndex) -> &mut Engine {
+        &mut self.shards[usize::from(shard.0)]
+    }
+
+    /// The number under which the engines know a stream.
+    pub fn stream(&self, stream: &str) -> StreamId {
+        self.streams[stream]
+    }
+
+    /// A publisher's turn at its stream.
+    pub fn epoch(&self, publisher: PeerId) -> Epoch {
+        Epoch(u64::from(self.published(publisher).number()))
+    }
+
     // ---- inside
 
     fn published_mut(&mut self, peer: PeerId) -> &mut Published {
@@ -674,8 +689,7 @@ impl World {
         let mut out = Outbox::default();
         let mut sent = Vec::new();
         self.shard_due[index] = self.shards[index].poll(self.now, &mut out, &mut |batch| {
-            let owned =
-                |out: Outgoing<'_>| (out.destination, out.local, out.bytes.to_vec());
+            let owned = |out: Outgoing<'_>| (out.destination, out.local, out.bytes.to_vec());
             sent.extend(batch.datagrams().map(owned));
         });
         for (destination, local, bytes) in sent {

@@ -32,9 +32,16 @@ impl Session {
         for track in tracks {
             track.forward(turn, &mut way);
         }
-        if viewer.reports.at.is_none() && viewer.tracks.iter().any(EgressTrack::has_sent) {
+        let speaking = viewer
+            .tracks
+            .iter()
+            .filter(|track| track.has_sent())
+            .count();
+        if speaking > viewer.reports.tracks {
             // Soon, so that a player need not guess how audio and video belong together.
+            viewer.reports.tracks = speaking;
             viewer.reports.at = Some(turn.now);
+            viewer.reports.count = 0;
         }
         viewer.is_waiting()
     }

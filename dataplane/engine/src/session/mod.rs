@@ -106,8 +106,10 @@ pub struct Viewer {
 pub struct Reports {
     /// The next one; none before the first packet.
     pub at: Option<Instant>,
-    /// Those sent.
+    /// Those sent since a track began.
     pub count: u32,
+    /// Tracks that had sent something at the last look.
+    pub tracks: usize,
 }
 
 impl Session {
