@@ -87,6 +87,7 @@ pub(crate) struct Peer {
     pub(crate) rtc: Rtc,
     pub(crate) side: Side,
     pub(crate) session: SessionId,
+    pub(crate) epoch: Option<Epoch>,
     pub(crate) shard: ShardIndex,
     /// As the peer sees itself.
     pub(crate) private: SocketAddr,
@@ -148,6 +149,7 @@ impl Peer {
             rtc,
             side,
             session: place.session,
+            epoch: place.epoch,
             shard: ShardIndex(0),
             private: place.address,
             public: place.address,

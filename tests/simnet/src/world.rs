@@ -581,9 +581,9 @@ impl World {
         self.streams[stream]
     }
 
-    /// A publisher's turn at its stream.
-    pub fn epoch(&self, publisher: PeerId) -> Epoch {
-        Epoch(u64::from(self.published(publisher).number()))
+    /// A publisher's turn at its stream; `None` for viewers.
+    pub fn epoch(&self, publisher: PeerId) -> Option<Epoch> {
+        self.peers[publisher.0].epoch
     }
 
     // ---- inside

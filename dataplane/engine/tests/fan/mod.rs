@@ -1,0 +1,126 @@
+//! One engine with connected viewers, and packets that reach it as from another shard: what
+//! forwarding costs without what a publisher costs.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use whitewater_simnet::engine::{Input, Outbox};
+use whitewater_simnet::link_types::{
+    Epoch, MediaKind, PacketMeta, PassedExtensions, Relay, RelayPacket, ShardIndex, StreamId,
+};
+use whitewater_simnet::{Content, Link, Piece, World};
+
+/// The engine and its stream.
+pub(crate) struct Fan {
+    world: World,
+    now: Instant,
+    stream: StreamId,
+    epoch: Epoch,
+    seq: u64,
+    frames: u32,
+    outbox: Outbox,
+}
+
+/// What one turn sent.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sent {
+    /// Datagrams.
+    pub(crate) datagrams: usize,
+    /// Their bytes.
+    pub(crate) bytes: usize,
+    /// Runs they were sent in.
+    pub(crate) runs: usize,
+}
+
+impl Fan {
+    /// An engine with this many viewers, all of whom get what comes next.
+    pub(crate) fn new(seed: u64, viewers: usize) -> Self {
+        let mut world = World::new(seed);
+        let publisher = world.publisher("cam");
+        for _ in 0..viewers {
+            world.viewer("cam", Link::good());
+        }
+        world.run_for(Duration::from_secs(2));
+        // Its packets would come between ours.
+        world.vanish(publisher);
+        world.run_for(Duration::from_millis(500));
+        Fan {
+            now: world.now,
+            stream: world.stream("cam"),
+            epoch: world.epoch(publisher).expect("it publishes"),
+            world,
+            seq: 1 << 20,
+            frames: 0,
+            outbox: Outbox::default(),
+        }
+    }
+
+    /// A frame arrives, is forwarded, and time passes.
+    pub(crate) fn frame(&mut self, packets: u16, payload_size: usize, time: Duration) -> Sent {
+        self.arrive(packets, payload_size);
+        let sent = self.forward();
+        self.pass(time);
+        sent
+    }
+
+    /// The packets of one frame arrive; the first frame is a key frame.
+    pub(crate) fn arrive(&mut self, packets: u16, payload_size: usize) {
+        for index in 0..packets {
+            let content = Content {
+                publisher: 1,
+                frame: self.frames,
+                index,
+                count: packets,
+                key: self.frames == 0,
+                captured: Duration::ZERO,
+            };
+            let relayed = RelayPacket {
+                stream: self.stream,
+                epoch: self.epoch,
+                meta: self.meta(index, packets),
+                payload: Arc::from(content.render(Piece::Video, payload_size)),
+            };
+            let input = Input::Relay(Relay::Packet(relayed));
+            let now = self.now;
+            self.world.engine(ShardIndex(0)).handle(now, input);
+            self.seq += 1;
+        }
+        self.frames += 1;
+    }
+
+    /// Sends what arrived.
+    pub(crate) fn forward(&mut self) -> Sent {
+        let mut sent = Sent::default();
+        let (now, outbox) = (self.now, &mut self.outbox);
+        let engine = self.world.engine(ShardIndex(0));
+        engine.poll(now, outbox, &mut |batch| {
+            sent.datagrams += batch.len();
+            sent.runs += batch.runs().len();
+            sent.bytes += batch.runs().iter().map(|run| run.size).sum::<usize>();
+        });
+        sent
+    }
+
+    /// Lets time pass.
+    pub(crate) fn pass(&mut self, time: Duration) {
+        self.now += time;
+    }
+
+    fn meta(&self, index: u16, count: u16) -> PacketMeta {
+        PacketMeta {
+            track: 1,
+            kind: MediaKind::Video,
+            layer: 0,
+            pt: 96,
+            marker: index + 1 == count,
+            keyframe_start: self.frames == 0 && index == 0,
+            ssrc: 0x5eed,
+            run: 0,
+            seq: self.seq,
+            timestamp: self.frames.wrapping_mul(3_000),
+            captured_at: self.now,
+            arrived_at: self.now,
+            extensions: PassedExtensions::default(),
+        }
+    }
+}
