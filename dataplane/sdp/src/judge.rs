@@ -1,5 +1,7 @@
 //! The rules of WHIP and WHEP, applied to a parsed offer.
 
+use std::borrow::Cow;
+
 use crate::capabilities::{Capabilities, Role};
 use crate::codec::MediaKind;
 use crate::error::Unsupported;
@@ -158,7 +160,10 @@ fn publish_sections(
         match accept(offer, section, Role::Publish, capabilities, &mut seen) {
             Ok(accepted) => sections.push(accepted),
             // RFC 9725 §4.4.3: no partial answers for publishers.
-            Err(refusal) => return Err(Unsupported::new(section.place(), refusal.reason())),
+            Err(refusal) => {
+                let words = refusal.words(capabilities);
+                return Err(Unsupported::new(section.place(), words));
+            }
         }
     }
     if !sections.iter().any(is_media) {
@@ -197,9 +202,9 @@ fn subscribe_sections(
     // draft-ietf-wish-whep §4.6.2: at least one track; never an answer that cannot carry media.
     Err(match first_refusal {
         Some((place, refusal)) if only_codecs => {
-            Unsupported::nothing_in_common(place, refusal.reason())
+            Unsupported::nothing_in_common(place, refusal.words(capabilities))
         }
-        Some((place, refusal)) => Unsupported::new(place, refusal.reason()),
+        Some((place, refusal)) => Unsupported::new(place, refusal.words(capabilities)),
         None => Unsupported {
             nothing_in_common: true,
             ..Unsupported::session("there is no audio or video m-section to watch with")
@@ -234,10 +239,13 @@ enum SectionRefusal {
 impl SectionRefusal {
     fn reason(self) -> &'static str {
         match self {
-            Self::Kind => "only audio, video and application m-sections are known here",
-            Self::Profile => "the m-line's profile is neither UDP/TLS/RTP/SAVPF nor UDP/DTLS/SCTP",
+            Self::Kind => "only audio, video and data channels are understood here",
+            Self::Profile => {
+                "the profile of its m-line is not that of WebRTC: UDP/TLS/RTP/SAVPF, or \
+                 UDP/DTLS/SCTP for data channels"
+            }
             Self::OutsideBundle => {
-                "it is not in the BUNDLE group, but all media shares one transport"
+                "it is not in the BUNDLE group (a=group:BUNDLE), but all media shares one transport"
             }
             Self::MidTooLong => "its a=mid is too long to be carried in packets",
             Self::SecondAudio => "a stream has one audio track, this is a second one",
@@ -248,6 +256,25 @@ impl SectionRefusal {
             Self::NoAudioCodec => "none of its audio codecs is supported",
             Self::NoVideoCodec => "none of its video codecs is supported",
         }
+    }
+
+    /// The reason, with what would be accepted.
+    fn words(self, capabilities: &Capabilities) -> Cow<'static, str> {
+        let kind = match self {
+            Self::NoAudioCodec => MediaKind::Audio,
+            Self::NoVideoCodec => MediaKind::Video,
+            Self::MidTooLong => {
+                let max = capabilities.mid_size_max;
+                return format!("{}: at most {max} characters", self.reason()).into();
+            }
+            _ => return self.reason().into(),
+        };
+        let codecs = capabilities.codecs.iter();
+        let names: Vec<&str> = codecs
+            .filter(|codec| codec.kind() == kind)
+            .map(|codec| codec.name())
+            .collect();
+        format!("{}; these are: {}", self.reason(), names.join(", ")).into()
     }
 
     fn is_about_codecs(self) -> bool {

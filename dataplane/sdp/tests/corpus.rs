@@ -147,6 +147,24 @@ const CASES: &[Case] = &[
         &[&["opus/111"], &["H264/96"]],
     ),
     case(
+        "obs-publish-simulcast",
+        Publish,
+        Passive,
+        &[&["opus/111"], &["H264/96"]],
+    ),
+    case(
+        "whipclientsink-publish",
+        Publish,
+        Passive,
+        &[&["VP8/96", "H264/97", "VP9/98", "AV1/99"], &["opus/107"]],
+    ),
+    case(
+        "webrtc-rs-publish",
+        Publish,
+        Passive,
+        &[&["H264/102"], &["opus/111"]],
+    ),
+    case(
         "pion-publish",
         Publish,
         Passive,
@@ -421,7 +439,9 @@ fn check_media(offer: &[&str], answer: &[&str], role: Role, expected: &[&str], n
             .flat_map(|value| value.split(';').map(|part| part.trim().to_owned()))
             .collect();
         for part in answered.iter().flat_map(|value| value.split(';')) {
-            assert!(offered.contains(part), "{name}: {part}");
+            // RFC 7587 §7.1: what the answerer would like to receive is its own wish.
+            let wish = part == "stereo=1" && offered.contains("sprop-stereo=1");
+            assert!(wish || offered.contains(part), "{name}: {part}");
             assert!(!part.starts_with("sprop-") && !part.starts_with("max-"));
         }
     }
@@ -583,14 +603,19 @@ fn named(name: &str) -> &'static Case {
 
 #[test]
 fn simulcast_is_answered_by_rid_where_it_is_wanted() {
-    for name in ["chrome-publish-simulcast", "firefox-publish-simulcast"] {
+    for (name, rids) in [
+        ("chrome-publish-simulcast", ["h", "m", "l"]),
+        ("firefox-publish-simulcast", ["h", "m", "l"]),
+        ("obs-publish-simulcast", ["0", "1", "2"]),
+    ] {
         let plan = plan_of(named(name));
         let text = render_answer(&plan, &local(&plan));
         // RFC 8853 §5.3.2
-        for line in ["a=rid:h recv", "a=rid:m recv", "a=rid:l recv"] {
-            assert!(text.contains(&format!("{line}\r\n")), "{name}");
+        for rid in rids {
+            assert!(text.contains(&format!("a=rid:{rid} recv\r\n")), "{name}");
         }
-        assert!(text.contains("a=simulcast:recv h;m;l\r\n"));
+        let all = rids.join(";");
+        assert!(text.contains(&format!("a=simulcast:recv {all}\r\n")));
         let video = plan.tracks().nth(1).unwrap();
         assert!(video.extension_id(&Extension::Rid).is_some());
         assert_eq!(video.rids.len(), 3);

@@ -299,6 +299,95 @@ fn a_publisher_gets_everything_or_nothing() {
 }
 
 #[test]
+fn every_refusal_names_its_section_and_says_what_would_do() {
+    // RFC 9725 §4.4.3: told by who refuses, in words for who publishes.
+    let second = |video: String| {
+        let sections = [audio("0", "sendonly"), video];
+        unsupported(&offer("a=group:BUNDLE 0 v1\n", &sections), Role::Publish)
+    };
+    let good = || video("v1", "sendonly");
+    for (section, words) in [
+        (
+            good().replace("VP8", "VPX"),
+            "none of its video codecs is supported; these are: H264, H265, VP8, VP9, AV1",
+        ),
+        (
+            good().replace("m=video", "m=text"),
+            "only audio, video and data channels are understood here",
+        ),
+        (
+            good().replace("UDP/TLS/RTP/SAVPF", "UDP/TLS/RTP/OTHER"),
+            "the profile of its m-line is not that of WebRTC: UDP/TLS/RTP/SAVPF, or UDP/DTLS/SCTP for \
+             data channels",
+        ),
+        (
+            good().replace("a=rtcp-mux\n", ""),
+            "a=rtcp-mux is needed: RTP and RTCP share one port",
+        ),
+        (
+            video("v1", "recvonly"),
+            "publishing needs sendonly (or sendrecv) in every m-section",
+        ),
+        (
+            good().replace("96 97", "111 97").replace(":96 ", ":111 "),
+            "payload type 111 stands for two different codecs in the bundle",
+        ),
+    ] {
+        let kind = if section.starts_with("m=text") {
+            "other"
+        } else {
+            "video"
+        };
+        let wanted = format!("m-section 2 ({kind}, mid v1): {words}");
+        assert_eq!(second(section), wanted);
+    }
+    let twice = [video("0", "sendonly"), video("v1", "sendonly")];
+    assert_eq!(
+        unsupported(&offer("a=group:BUNDLE 0 v1\n", &twice), Role::Publish),
+        "m-section 2 (video, mid v1): a stream has one video track, this is a second one"
+    );
+    let outside = [audio("0", "sendonly"), good()];
+    assert_eq!(
+        unsupported(&offer("a=group:BUNDLE 0\n", &outside), Role::Publish),
+        "m-section 2 (video, mid v1): it is not in the BUNDLE group (a=group:BUNDLE), but all media \
+         shares one transport"
+    );
+    let long = audio("a-mid-that-is-too-long", "sendonly");
+    assert_eq!(
+        unsupported(&offer("", &[long]), Role::Publish),
+        "m-section 1 (audio, mid a-mid-that-is-too-long): its a=mid is too long to be carried in \
+         packets: at most 16 characters"
+    );
+    let speex = audio("0", "recvonly").replace("opus", "speex");
+    assert_eq!(
+        unsupported(&offer("", &[speex]), Role::Subscribe),
+        "m-section 1 (audio, mid 0): none of its audio codecs is supported; these are: opus, PCMU, \
+         PCMA, G722"
+    );
+    // What is wrong with the offer as a whole stands under its own name.
+    let sections = [audio("0", "sendonly"), good()];
+    for (text, words) in [
+        (
+            offer("", &sections),
+            "several m-sections need a=group:BUNDLE: all media shares one transport",
+        ),
+        (
+            offer("", &[data("0")]),
+            "there is no audio or video m-section to publish with",
+        ),
+        (
+            offer("a=ice-lite\n", &[audio("0", "sendonly")]),
+            "both sides are ICE-lite, so that nobody would start: use full ICE",
+        ),
+    ] {
+        assert_eq!(
+            unsupported(&text, Role::Publish),
+            format!("session: {words}")
+        );
+    }
+}
+
+#[test]
 fn a_viewer_gets_what_can_be_had() {
     // draft-ietf-wish-whep §4.6.2: never two tracks of a kind; RFC 3264 §6: port 0 for the rest.
     let group = "a=group:BUNDLE 0 1 2\n";
