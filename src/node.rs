@@ -3,14 +3,14 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use whitewater_control::{About, AbsentStream, Auth, HttpLimits, Network, Policy, Rate, Server};
 use whitewater_dataplane::{BackendKind, Choice, Codec, DataPlane, SpawnError};
 
 use crate::advice::{self, Readings};
-use crate::config::{self, AudioCodec, Backend, Config, Effective, PlayAbsent, VideoCodec};
+use crate::config::{self, AudioCodec, Backend, Config, Effective, PlayAbsent, Token, VideoCodec};
 
 /// A started node.
 pub struct Node {
@@ -45,6 +45,9 @@ impl fmt::Display for StartError {
             StartError::Config(what) => f.write_str(what),
             StartError::Media(error) => {
                 write!(f, "{error}\nchoose another address with --udp ADDR:PORT")
+            }
+            StartError::Http { source, .. } if source.kind() == io::ErrorKind::InvalidInput => {
+                write!(f, "{source}")
             }
             StartError::Http { listen, source } => write!(
                 f,
@@ -188,10 +191,10 @@ pub(crate) fn refuse_unserved(config: &Config) -> Result<(), StartError> {
         ));
     }
     let auth = &config.auth;
-    let guarded = !auth.tokens.is_empty() || !auth.secret.is_empty();
+    let guarded = auth_config(auth).asks();
     if guarded && auth.open {
         return Err(StartError::Config(
-            "auth.open = true lets everybody in, auth.tokens and auth.secret keep people out: \
+            "auth.open = true lets everybody in, the tokens and keys of [auth] keep people out: \
              remove the one or the others",
         ));
     }
@@ -199,7 +202,8 @@ pub(crate) fn refuse_unserved(config: &Config) -> Result<(), StartError> {
     if !guarded && !auth.open && !is_local {
         return Err(StartError::Config(
             "http.listen can be reached from other machines, and nothing says who may use it.\n\
-             set auth.tokens, as WHITEWATER_AUTH_TOKENS=<a long random text>, or auth.secret;\n\
+             set auth.tokens, as WHITEWATER_AUTH_TOKENS=<a long random text>, or auth.secret,\n\
+             or another source of tokens or keys in [auth];\n\
              or let everybody publish, watch and delete: --set auth.open=true;\n\
              or stay on this machine: --listen 127.0.0.1:7777",
         ));
@@ -365,16 +369,30 @@ fn control_config(config: &Config, about: About) -> whitewater_control::Config {
     }
 }
 
-fn auth_config(auth: &config::Auth) -> Auth {
+pub(crate) fn auth_config(auth: &config::Auth) -> Auth {
     Auth {
-        tokens: auth
-            .tokens
-            .iter()
-            .map(|token| token.expose().to_owned())
-            .collect(),
+        tokens: texts(&auth.tokens),
+        publish_tokens: texts(&auth.publish_tokens),
+        watch_tokens: texts(&auth.watch_tokens),
+        tokens_file: file(&auth.tokens_file),
         secret: auth.secret.expose().to_owned(),
+        key_files: auth.key_files.clone(),
+        issuers: auth.issuers.clone(),
+        audiences: auth.audiences.clone(),
+        leeway: seconds(auth.leeway_s),
+        revocations_file: file(&auth.revocations_file),
         token_in_url: auth.token_in_url,
+        ..Auth::default()
     }
+}
+
+fn texts(tokens: &[Token]) -> Vec<String> {
+    let texts = tokens.iter().map(|token| token.expose().to_owned());
+    texts.collect()
+}
+
+fn file(path: &Path) -> Option<PathBuf> {
+    (path != "").then(|| path.to_owned())
 }
 
 fn some(text: &str) -> Option<String> {
@@ -453,6 +471,12 @@ mod tests {
     const OPEN: (&str, &str) = ("WHITEWATER_AUTH_OPEN", "true");
     const TOKENS: (&str, &str) = ("WHITEWATER_AUTH_TOKENS", "hush-token");
     const SECRET: (&str, &str) = ("WHITEWATER_AUTH_SECRET", "hush-key");
+    const OTHERS: [(&str, &str); 4] = [
+        ("WHITEWATER_AUTH_PUBLISH_TOKENS", "hush-token"),
+        ("WHITEWATER_AUTH_WATCH_TOKENS", "hush-token"),
+        ("WHITEWATER_AUTH_TOKENS_FILE", "/etc/tokens"),
+        ("WHITEWATER_AUTH_KEY_FILES", "/etc/key.pem"),
+    ];
 
     #[test]
     fn the_greeting_names_every_media_port_once() {
@@ -493,14 +517,14 @@ mod tests {
                 assert!(text.contains(way_out), "{text}");
             }
         }
-        for said in [OPEN, TOKENS, SECRET] {
+        for said in [OPEN, TOKENS, SECRET].into_iter().chain(OTHERS) {
             assert_eq!(refusal(&[EVERYWHERE, said]), None);
         }
     }
 
     #[test]
     fn open_and_guarded_exclude_each_other() {
-        for guard in [TOKENS, SECRET] {
+        for guard in [TOKENS, SECRET].into_iter().chain(OTHERS) {
             let text = refusal(&[OPEN, guard]).expect("refused");
             assert!(
                 text.contains("auth.open") && !text.contains("hush"),

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use whitewater_model::Policy;
@@ -125,26 +126,90 @@ impl Default for HttpLimits {
     }
 }
 
-/// Who is let in. Without tokens and secret everybody is, and may do everything.
-#[derive(Clone, Default)]
+/// Who is let in. Without any tokens and keys everybody is, and may do everything.
+#[derive(Clone)]
 pub struct Auth {
     /// Bearer tokens that may do everything.
     pub tokens: Vec<String>,
-    /// The HMAC key of JSON Web Tokens, which say for themselves what they allow; empty: none are
-    /// taken.
+    /// Bearer tokens that may publish every stream.
+    pub publish_tokens: Vec<String>,
+    /// Bearer tokens that may watch every stream.
+    pub watch_tokens: Vec<String>,
+    /// A file of tokens, read again when it changes: lines of rights, token, stream.
+    pub tokens_file: Option<PathBuf>,
+    /// The HMAC key of JSON Web Tokens, which say for themselves what they allow; empty: there is
+    /// none.
     pub secret: String,
+    /// Files of public keys of JSON Web Tokens, in PEM or as JSON Web Key Set, read again when
+    /// they change.
+    pub key_files: Vec<PathBuf>,
+    /// Where a JSON Web Key Set is fetched: https, or http to a loopback address.
+    pub jwks_url: Option<String>,
+    /// How often it is fetched.
+    pub jwks_interval: Duration,
+    /// Certificates, in PEM, that its server is trusted by instead of those of the system.
+    pub jwks_ca_file: Option<PathBuf>,
+    /// Issuers (`iss`) whose tokens are taken; empty: all who have a key.
+    pub issuers: Vec<String>,
+    /// Names of this server in tokens' `aud`; empty: only tokens for nobody in particular are
+    /// taken.
+    pub audiences: Vec<String>,
+    /// How far the clocks of issuers may differ from ours.
+    pub leeway: Duration,
+    /// Where revocations are kept and read from; none: they end with the process.
+    pub revocations_file: Option<PathBuf>,
     /// Take the token as `?token=` too, for clients that cannot send headers.
     pub token_in_url: bool,
 }
 
-/// All of it is secret.
+impl Auth {
+    /// Whether anybody is asked for credentials.
+    pub fn asks(&self) -> bool {
+        let lists = [&self.tokens, &self.publish_tokens, &self.watch_tokens];
+        lists.iter().any(|list| !list.is_empty()) || self.tokens_file.is_some() || self.takes_jwt()
+    }
+
+    /// Whether JSON Web Tokens are taken.
+    pub(crate) fn takes_jwt(&self) -> bool {
+        !self.secret.is_empty() || !self.key_files.is_empty() || self.jwks_url.is_some()
+    }
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Auth {
+            tokens: Vec::new(),
+            publish_tokens: Vec::new(),
+            watch_tokens: Vec::new(),
+            tokens_file: None,
+            secret: String::new(),
+            key_files: Vec::new(),
+            jwks_url: None,
+            jwks_interval: Duration::from_secs(60),
+            jwks_ca_file: None,
+            issuers: Vec::new(),
+            audiences: Vec::new(),
+            // RFC 7519 §4.1.4: a small leeway, no more than a few minutes.
+            leeway: Duration::from_secs(60),
+            revocations_file: None,
+            token_in_url: false,
+        }
+    }
+}
+
+/// Tokens and secret are counted, not shown.
 impl fmt::Debug for Auth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Auth")
             .field("tokens", &self.tokens.len())
+            .field("publish_tokens", &self.publish_tokens.len())
+            .field("watch_tokens", &self.watch_tokens.len())
             .field("has_secret", &!self.secret.is_empty())
+            .field("key_files", &self.key_files)
+            .field("issuers", &self.issuers)
+            .field("audiences", &self.audiences)
             .field("token_in_url", &self.token_in_url)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -257,8 +322,10 @@ mod tests {
     fn credentials_are_not_in_the_debug_text() {
         let auth = Auth {
             tokens: vec!["hush-token".to_owned()],
+            publish_tokens: vec!["hush-token".to_owned()],
+            watch_tokens: vec!["hush-token".to_owned()],
             secret: "hush-key".to_owned(),
-            token_in_url: false,
+            ..Auth::default()
         };
         let text = format!("{auth:?}");
         assert!(!text.contains("hush"), "{text}");

@@ -17,7 +17,7 @@ use crate::session::Gates;
 /// What every request can reach.
 pub(crate) struct Context {
     pub(crate) config: Config,
-    pub(crate) guard: Guard,
+    pub(crate) guard: Arc<Guard>,
     pub(crate) limiter: Limiter,
     registry: Mutex<Registry>,
     pub(crate) line: Line,
@@ -41,7 +41,7 @@ impl Context {
         ice_links: Vec<HeaderValue>,
     ) -> Self {
         Context {
-            guard,
+            guard: Arc::new(guard),
             limiter: Limiter::new(&config.limits),
             registry: Mutex::new(Registry::new(config.policy.clone())),
             line,

@@ -13,10 +13,15 @@ pub(crate) fn alive() -> Response {
     full(StatusCode::OK, "text/plain; charset=utf-8", "ok\n")
 }
 
-/// Every shard lives and new sessions are taken.
+/// Every shard lives, new sessions are taken, and tokens can be checked.
 pub(crate) fn ready(context: &Context) -> Result<Response, Problem> {
     if context.registry().is_draining() {
         return Err(whitewater_model::Error::Draining.into());
+    }
+    if context.guard.waits_for_keys() {
+        return Err(Problem::overloaded(
+            "no keys of tokens could be fetched yet; the log says why",
+        ));
     }
     let at = now().mono;
     let shards = context.line.shards();

@@ -57,6 +57,7 @@ pub(crate) fn serve(context: &Context) -> Response {
     let mut page = Page::default();
     page.sessions(&counts, &totals);
     page.http(&context.counters, context);
+    page.auth(context);
     page.shards(context);
     page.live777(&counts, &totals);
     full(
@@ -88,6 +89,14 @@ impl Page {
     fn one(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
         self.head(name, kind, help);
         self.value(name, "", value);
+    }
+
+    fn auth(&mut self, context: &Context) {
+        let (keys, revocations) = context.guard.counts();
+        let name = "whitewater_auth_keys";
+        self.one(name, "gauge", "Keys of JSON Web Tokens.", keys);
+        let name = "whitewater_auth_revocations";
+        self.one(name, "gauge", "Revocations in force.", revocations);
     }
 
     fn sessions(&mut self, counts: &Counts, totals: &Totals) {

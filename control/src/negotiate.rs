@@ -50,7 +50,7 @@ pub(crate) async fn post(
             "the media side did not answer in time",
         )),
         Ok(PostReply::Gone) => Err(Problem::not_found(
-            "the stream was destroyed while the session was being made",
+            "the session was ended while it was being made",
         )),
         // The line's task ended: so does the server.
         Err(_) => Err(Error::Draining.into()),
@@ -69,14 +69,17 @@ fn ask(
 ) -> Result<oneshot::Receiver<PostReply>, Problem> {
     let owner = request.grant.principal.clone();
     let admission = context.act(|registry, now| {
+        // Once it is in the registry, it ends with what it was let in by. Until here that may have
+        // been taken back.
+        context.guard.check(&request.grant, now)?;
         let admission = match side {
             Side::Publish => registry.publish(stream, session, owner, now)?,
             Side::Subscribe => registry.subscribe(stream, session, owner, now)?,
         };
-        if let Some(until) = request.grant.until {
-            registry.end_at(session, until);
+        if let Some(authority) = request.grant.authority.clone() {
+            registry.rest_on(session, authority);
         }
-        Ok::<_, Error>(admission)
+        Ok::<_, Problem>(admission)
     })?;
     let (reply, receiver) = oneshot::channel();
     let negotiate = Box::new(Negotiate {

@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 
 use super::address::{HostName, Network, Origin};
 use super::ice_server::IceServer;
@@ -273,15 +274,36 @@ sections! {
         source_misses_per_minute: u32 = 20, range: 0..=1_000_000;
     }
 
-    /// Who may use the node. With neither tokens nor a secret everybody who reaches http.listen may
-    /// do everything; unless that is a loopback address, this must be asked for with auth.open.
+    /// Who may use the node. With neither tokens nor keys everybody who reaches http.listen may do
+    /// everything; unless that is a loopback address, this must be asked for with auth.open. Files are
+    /// read again within two seconds of a change; one that cannot be used leaves what was read before.
     Auth in auth {
         /// Bearer tokens that may do everything.
         tokens: Vec<Token> = Vec::new();
+        /// Bearer tokens that may publish every stream, and nothing else.
+        publish_tokens: Vec<Token> = Vec::new();
+        /// Bearer tokens that may watch every stream, and nothing else.
+        watch_tokens: Vec<Token> = Vec::new();
+        /// File with one bearer token on each line: RIGHTS TOKEN STREAM, where RIGHTS is all, or some
+        /// of publish, watch and manage with commas between; without STREAM it is for all. Sessions
+        /// end when their token is removed.
+        tokens_file: PathBuf = PathBuf::new();
         /// Key of the JSON Web Tokens (HS256, HS384, HS512) that say what may be done until when:
         /// {"id": stream or "*", "exp": seconds since 1970, "mode": sum of 4 watch, 2 publish,
         /// 1 manage}. Use at least 32 random bytes.
         secret: Secret = Secret::default();
+        /// Files with public keys of such tokens (RS256 to RS512, PS256 to PS512, ES256 to ES512,
+        /// EdDSA): PEM, or a JSON Web Key Set. Sessions end when the key of their token is removed.
+        key_files: Vec<PathBuf> = Vec::new();
+        /// Issuers whose tokens are taken (claim iss); empty: of everybody who has one of the keys.
+        issuers: Vec<String> = Vec::new();
+        /// What tokens call this server (claim aud); empty: only tokens without the claim are taken.
+        audiences: Vec<String> = Vec::new();
+        /// How far the clocks of issuers may differ from this machine's.
+        leeway_s: u32 = 60, unit: "seconds", range: 0..=300;
+        /// File the revocations of POST /api/auth/revocations are kept in. Without one they are
+        /// forgotten when the node ends.
+        revocations_file: PathBuf = PathBuf::new();
         /// Let everybody do everything on an address other machines can reach.
         open: bool = false;
         /// Take the token from the URL too (?token=), for devices which cannot send headers. URLs

@@ -3,6 +3,7 @@
 //! Here are the contract and the plain types; types with rules of their own have their own files.
 
 use std::ops::{Range, RangeInclusive};
+use std::path::PathBuf;
 
 use super::node::{Kind, Node, Shape};
 
@@ -114,6 +115,25 @@ macro_rules! whole_numbers {
 
 whole_numbers!(u16, u32, u64, usize, i64);
 
+/// A file; empty: none.
+impl Value for PathBuf {
+    fn allowed(_: &RangeInclusive<i64>) -> String {
+        "the path of a file, or \"\"".to_owned()
+    }
+
+    fn read(node: &Node, range: &RangeInclusive<i64>) -> Result<Self, Refused> {
+        match &node.kind {
+            // No path has it, and the kernel's word for it is hard to understand.
+            Kind::Text(text) if !text.contains('\0') => Ok(Self::from(text)),
+            _ => Err(Refused::new(node, Self::allowed(range))),
+        }
+    }
+
+    fn render(&self) -> String {
+        quoted(&self.to_string_lossy())
+    }
+}
+
 impl<T: Value> Value for Vec<T> {
     const SHAPE: Shape = match T::SHAPE {
         Shape::Tables => Shape::Tables,
@@ -141,6 +161,23 @@ impl<T: Value> Value for Vec<T> {
     fn render(&self) -> String {
         let items: Vec<String> = self.iter().map(Value::render).collect();
         format!("[{}]", items.join(", "))
+    }
+}
+
+impl Value for String {
+    fn allowed(_: &RangeInclusive<i64>) -> String {
+        "a text".to_owned()
+    }
+
+    fn read(node: &Node, range: &RangeInclusive<i64>) -> Result<Self, Refused> {
+        match &node.kind {
+            Kind::Text(text) => Ok(text.clone()),
+            _ => Err(Refused::new(node, Self::allowed(range))),
+        }
+    }
+
+    fn render(&self) -> String {
+        quoted(self)
     }
 }
 

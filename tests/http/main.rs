@@ -2,10 +2,13 @@
 //! behind it. Names that begin with `w_` or `e_` prove one rule of WHIP or WHEP each.
 
 mod auth;
+mod bearer;
 mod client;
 mod cors;
 mod fake;
 mod guesses;
+mod issuer;
+mod keys;
 mod lifecycle;
 mod limits;
 mod live777;
@@ -14,6 +17,8 @@ mod origins;
 mod page;
 mod patch;
 mod rates;
+mod revoke;
+mod scratch;
 mod token;
 mod transport;
 mod viewers;

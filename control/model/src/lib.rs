@@ -23,7 +23,7 @@ mod view;
 pub use error::Error;
 pub use name::{BadName, StreamName};
 pub use policy::{AbsentStream, Policy, Takeover};
-pub use principal::Principal;
+pub use principal::{Authority, Principal};
 pub use registry::{Admission, Counts, Registry, SessionRef, Totals};
 pub use session::Side;
 pub use time::Now;

@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 use whitewater_link::{Epoch, MediaKind, Role, SessionState, ShardIndex, StreamId, Traffic};
 
 use crate::rate::RateMeter;
-use crate::{Now, Principal, SessionView, Stats, StreamName, Takeover};
+use crate::{Authority, Now, Principal, SessionView, Stats, StreamName, Takeover};
 
 /// Which side of its stream a session is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,8 +32,8 @@ pub(crate) struct Pending {
     pub(crate) owner: Principal,
     /// Keeps the order of arrival.
     pub(crate) serial: u64,
-    /// When its owner's authorisation ends.
-    pub(crate) until: Option<Instant>,
+    /// What its owner was let in by, where anybody was asked.
+    pub(crate) authority: Option<Authority>,
 }
 
 /// A session the data plane has.
@@ -43,8 +43,8 @@ pub(crate) struct Session {
     pub(crate) role: Role,
     pub(crate) owner: Principal,
     pub(crate) serial: u64,
-    /// When its owner's authorisation ends.
-    pub(crate) until: Option<Instant>,
+    /// What its owner was let in by, where anybody was asked.
+    pub(crate) authority: Option<Authority>,
     pub(crate) shard: ShardIndex,
     pub(crate) created_unix_ms: u64,
     pub(crate) state: SessionState,
@@ -69,7 +69,7 @@ impl Session {
             role: pending.role,
             owner: pending.owner,
             serial: pending.serial,
-            until: pending.until,
+            authority: pending.authority,
             shard,
             created_unix_ms: now.unix_ms,
             state: SessionState::New,
@@ -83,6 +83,11 @@ impl Session {
             traffic: Traffic::default(),
             rate: RateMeter::default(),
         }
+    }
+
+    /// When its owner's authority ends by itself.
+    pub(crate) fn until(&self) -> Option<Instant> {
+        self.authority.as_ref()?.until
     }
 
     pub(crate) fn epoch(&self) -> Option<Epoch> {

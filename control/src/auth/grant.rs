@@ -1,8 +1,9 @@
+use std::ops::BitOr;
 use std::time::Instant;
 
 use hyper::StatusCode;
 use hyper::header::WWW_AUTHENTICATE;
-use whitewater_model::{Principal, Side, StreamName};
+use whitewater_model::{Authority, Principal, Side, StreamName};
 
 use super::INSUFFICIENT_SCOPE;
 use crate::http::problem::Problem;
@@ -14,8 +15,8 @@ pub(crate) struct Grant {
     /// The one stream it is about; `None` for all.
     stream: Option<String>,
     rights: Rights,
-    /// When it ends, and with it what was begun under it.
-    pub(crate) until: Option<Instant>,
+    /// With it ends what was begun; `None` where nobody is asked.
+    pub(crate) authority: Option<Authority>,
 }
 
 /// Things that may be done with a stream, as bits of the JSON Web Token's `mode`.
@@ -23,14 +24,44 @@ pub(crate) struct Grant {
 pub(crate) struct Rights(u8);
 
 impl Rights {
+    pub(crate) const NONE: Rights = Rights(0);
     pub(crate) const ADMIN: Rights = Rights(1);
     pub(crate) const PUBLISH: Rights = Rights(2);
     pub(crate) const SUBSCRIBE: Rights = Rights(4);
-    /// Whichever.
+    /// All of them; as a wish, whichever.
     pub(crate) const ANY: Rights = Rights(7);
+
+    /// From the word that stands for it in files.
+    pub(super) fn parse(word: &str) -> Option<Self> {
+        match word {
+            "all" => Some(Rights::ANY),
+            "manage" => Some(Rights::ADMIN),
+            "publish" => Some(Rights::PUBLISH),
+            "watch" => Some(Rights::SUBSCRIBE),
+            _ => None,
+        }
+    }
+
+    /// From a token's `mode`; other bits mean nothing.
+    pub(super) fn from_bits(bits: u8) -> Self {
+        Rights(bits & Rights::ANY.0)
+    }
+
+    #[cfg(test)]
+    pub(super) fn bits(self) -> u8 {
+        self.0
+    }
 
     fn meets(self, wanted: Rights) -> bool {
         self.0 & wanted.0 != 0
+    }
+}
+
+impl BitOr for Rights {
+    type Output = Rights;
+
+    fn bitor(self, other: Rights) -> Rights {
+        Rights(self.0 | other.0)
     }
 }
 
@@ -49,17 +80,16 @@ impl Grant {
         Grant {
             principal: Principal::Anonymous,
             stream: None,
-            rights: Rights(0),
-            until: None,
+            rights: Rights::NONE,
+            authority: None,
         }
     }
 
-    pub(super) fn everything(principal: Principal) -> Self {
+    /// Everybody's, where nobody is asked.
+    pub(super) fn everything() -> Self {
         Grant {
-            principal,
-            stream: None,
             rights: Rights::ANY,
-            until: None,
+            ..Grant::nothing()
         }
     }
 
@@ -67,15 +97,20 @@ impl Grant {
     pub(super) fn scoped(
         principal: Principal,
         stream: String,
-        mode: u8,
-        until: Option<Instant>,
+        rights: Rights,
+        authority: Authority,
     ) -> Self {
         Grant {
             principal,
             stream: (stream != "*").then_some(stream),
-            rights: Rights(mode),
-            until,
+            rights,
+            authority: Some(authority),
         }
+    }
+
+    /// When it ends by itself.
+    pub(crate) fn until(&self) -> Option<Instant> {
+        self.authority.as_ref()?.until
     }
 
     /// Checks that it gives one of the rights `wanted` on a stream.

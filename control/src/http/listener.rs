@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use whitewater_link::ControlPort;
 
 use super::{links, router};
-use crate::auth::Guard;
+use crate::auth::{Guard, Keeper};
 use crate::context::Context;
 use crate::dialect::live777::Feed;
 use crate::plane::{Line, Plane};
@@ -31,6 +31,7 @@ pub struct Server {
     listener: std::net::TcpListener,
     local_addr: SocketAddr,
     context: Arc<Context>,
+    keeper: Keeper,
     asks: tokio::sync::mpsc::Receiver<crate::plane::Ask>,
     port: ControlPort,
 }
@@ -43,6 +44,7 @@ impl Server {
     pub fn bind(config: Config, port: ControlPort) -> io::Result<Server> {
         let ice_links = links::ice_servers(&config.ice_servers)?;
         let guard = Guard::new(&config.auth)?;
+        let keeper = Keeper::start(&config.auth, &guard)?;
         let listener = listen(config.listen)?;
         let local_addr = listener.local_addr()?;
         let (line, asks) = Line::new(port.reports.len());
@@ -50,6 +52,7 @@ impl Server {
             listener,
             local_addr,
             context: Arc::new(Context::new(config, guard, line, ice_links)),
+            keeper,
             asks,
             port,
         })
@@ -69,6 +72,7 @@ impl Server {
         let Server {
             listener,
             context,
+            keeper,
             asks,
             port,
             ..
@@ -79,6 +83,7 @@ impl Server {
         let mut tasks = JoinSet::new();
         tasks.spawn(plane.run());
         tasks.spawn(Feed::run(context.clone()));
+        tasks.spawn(keeper.run(context.clone()));
         let graceful = GracefulShutdown::new();
         let mut connections = JoinSet::new();
         let accepting = accept(&context, &listener, &graceful, &mut connections);

@@ -6,7 +6,8 @@ use http_body::Body as _;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, HeaderName, HeaderValue, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Method, StatusCode};
 use whitewater_link::SessionId;
@@ -17,7 +18,7 @@ use super::problem::Problem;
 use super::request::Request;
 use super::response::{Response, empty};
 use super::{media_type, openapi, origin, path};
-use crate::auth::Rights;
+use crate::auth::{self, Rights};
 use crate::context::{Context, now};
 use crate::dialect::live777;
 use crate::{assets, health, metrics, session, whep, whip};
@@ -37,6 +38,8 @@ pub(super) enum Route {
     OpenApi,
     Docs,
     Cascade,
+    Revocations,
+    Revocation,
     Metrics,
     Healthz,
     Readyz,
@@ -55,6 +58,8 @@ pub(super) const ROUTES: &[(&str, Route)] = &[
     ("/api/openapi.json", Route::OpenApi),
     ("/api/docs", Route::Docs),
     ("/api/cascade/{stream}", Route::Cascade),
+    ("/api/auth/revocations", Route::Revocations),
+    ("/api/auth/revocations/{id}", Route::Revocation),
     ("/metrics", Route::Metrics),
     ("/healthz", Route::Healthz),
     ("/readyz", Route::Readyz),
@@ -68,6 +73,8 @@ impl Route {
             Route::Session => "GET, HEAD, POST, PATCH, DELETE, OPTIONS",
             Route::Layer | Route::Stream => "GET, HEAD, POST, DELETE, OPTIONS",
             Route::Cascade => "POST, OPTIONS",
+            Route::Revocations => "GET, HEAD, POST, OPTIONS",
+            Route::Revocation => "DELETE, OPTIONS",
             Route::StreamList
             | Route::StreamEvents
             | Route::Strategy
@@ -112,6 +119,8 @@ impl Route {
             | Route::OpenApi
             | Route::Docs
             | Route::Cascade
+            | Route::Revocations
+            | Route::Revocation
             | Route::Metrics => true,
         }
     }
@@ -194,7 +203,7 @@ async fn dispatch(
             live777::layer(context, &stream, session, request).await
         }
         Route::StreamList => {
-            request.grant.on_all(Rights::ANY)?;
+            request.grant.on_all(Rights::ADMIN)?;
             live777::list(context, request)
         }
         Route::Stream => {
@@ -207,11 +216,11 @@ async fn dispatch(
             live777::stream(context, &stream, request)
         }
         Route::StreamEvents => {
-            request.grant.on_all(Rights::ANY)?;
+            request.grant.on_all(Rights::ADMIN)?;
             live777::events(context, request)
         }
         Route::Strategy => {
-            request.grant.on_all(Rights::ANY)?;
+            request.grant.on_all(Rights::ADMIN)?;
             Ok(live777::strategy(context))
         }
         Route::Info => Ok(live777::info(context)),
@@ -221,6 +230,10 @@ async fn dispatch(
             let stream = stream("stream")?;
             request.grant.on(&stream, Rights::ADMIN)?;
             live777::cascade(context, &stream, request).await
+        }
+        Route::Revocations | Route::Revocation => {
+            request.grant.on_all(Rights::ADMIN)?;
+            auth::revocations(context, found.params.get("id"), request).await
         }
         Route::Metrics => Ok(metrics::serve(context)),
         Route::Healthz => Ok(health::alive()),
@@ -267,6 +280,8 @@ fn finish(context: &Context, target: &str, request: &Request, response: &mut Res
     context.counters.count(response.status());
     let headers = response.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // A page's own address may have a token in it; other hosts need not hear it.
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     if !headers.contains_key(CACHE_CONTROL) {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }

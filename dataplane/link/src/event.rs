@@ -184,6 +184,8 @@ pub enum CloseReason {
     PeerLost,
     /// The authorisation it was made under ended.
     Expired,
+    /// The authorisation it was made under was taken back.
+    Revoked,
     /// Replaced by another publisher under the take-over rule.
     TakenOver,
     /// The DTLS handshake failed, e.g. the certificate did not match the fingerprint.
@@ -204,6 +206,7 @@ impl CloseReason {
             CloseReason::NeverConnected => "never-connected",
             CloseReason::PeerLost => "peer-lost",
             CloseReason::Expired => "expired",
+            CloseReason::Revoked => "revoked",
             CloseReason::TakenOver => "taken-over",
             CloseReason::HandshakeFailed => "handshake-failed",
             CloseReason::Shutdown => "shutdown",

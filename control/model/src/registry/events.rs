@@ -51,7 +51,7 @@ impl Registry {
         }
         let mut live = Session::new(pending, shard, ice_tag, now);
         live.has_data_channel = has_data_channel;
-        if let Some(until) = live.until {
+        if let Some(until) = live.until() {
             self.ends.insert((until, session));
         }
         self.sessions.insert(session, live);

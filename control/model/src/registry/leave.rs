@@ -8,7 +8,7 @@ use super::Registry;
 use super::events::add;
 use crate::session::Session;
 use crate::stream::Left;
-use crate::{Now, StreamName};
+use crate::{Authority, Now, StreamName};
 
 impl Registry {
     /// Ends what the policy's clocks have run out for. To be called a few times a second.
@@ -33,6 +33,31 @@ impl Registry {
             .retain(|_, since| now.mono.saturating_duration_since(*since) < CLOSING_MAX);
     }
 
+    /// Ends the sessions whose authority does not stand any more, and says how many live ones
+    /// these were. Those that still wait for the data plane are given up.
+    pub fn end_unless(&mut self, stands: impl Fn(&Authority) -> bool, now: Now) -> usize {
+        let fallen = |authority: &Option<Authority>| authority.as_ref().is_some_and(|a| !stands(a));
+        let live = self.sessions.iter();
+        let mut live: Vec<SessionId> = live
+            .filter(|(_, session)| fallen(&session.authority))
+            .map(|(id, _)| *id)
+            .collect();
+        live.sort_unstable();
+        let pending = self.pending.iter();
+        let mut pending: Vec<SessionId> = pending
+            .filter(|(_, session)| fallen(&session.authority))
+            .map(|(id, _)| *id)
+            .collect();
+        pending.sort_unstable();
+        for session in &live {
+            self.hang_up(*session, CloseReason::Revoked, now);
+        }
+        for session in pending {
+            self.refused(session, now);
+        }
+        live.len()
+    }
+
     /// Ends a live session from our side.
     pub(super) fn hang_up(&mut self, session: SessionId, reason: CloseReason, now: Now) {
         if let Some(gone) = self.leave(session, reason, now) {
@@ -48,7 +73,7 @@ impl Registry {
         now: Now,
     ) -> Option<Session> {
         let gone = self.sessions.remove(&session)?;
-        if let Some(until) = gone.until {
+        if let Some(until) = gone.until() {
             self.ends.remove(&(until, session));
         }
         self.revision += 1;

@@ -16,7 +16,7 @@ use whitewater_link::{
 
 use crate::session::{Pending, Session};
 use crate::stream::{Origin, Stream};
-use crate::{AbsentStream, Error, Now, Policy, Principal, Side, StreamName};
+use crate::{AbsentStream, Authority, Error, Now, Policy, Principal, Side, StreamName};
 
 /// All streams and sessions of one node.
 ///
@@ -212,11 +212,11 @@ impl Registry {
         self.insert_pending(name, session, owner, Role::Subscribe, now)
     }
 
-    /// Ends an admitted session, which the data plane has not answered yet, when the authorisation
-    /// it was admitted under does.
-    pub fn end_at(&mut self, session: SessionId, until: Instant) {
+    /// Says what an admitted session, which the data plane has not answered yet, was admitted
+    /// under: it ends with that.
+    pub fn rest_on(&mut self, session: SessionId, authority: Authority) {
         if let Some(pending) = self.pending.get_mut(&session) {
-            pending.until = Some(until);
+            pending.authority = Some(authority);
         }
     }
 
@@ -378,7 +378,7 @@ impl Registry {
             role,
             owner,
             serial: self.arrival_serial,
-            until: None,
+            authority: None,
         };
         let earlier = self.pending.insert(session, pending);
         debug_assert!(earlier.is_none(), "session ids are random and used once");

@@ -1,5 +1,7 @@
 //! Rules one by one, then any order of anything against a second bookkeeping.
 
+mod authority;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -819,49 +821,4 @@ proptest! {
         prop_assert!(world.registry.streams(world.now()).is_empty());
         prop_assert!(world.registry.pending.is_empty() && world.registry.names.is_empty());
     }
-}
-
-#[test]
-fn a_session_ends_with_its_authorisation() {
-    let mut world = World::new(Policy::default());
-    let until = world.now().mono + Duration::from_secs(10);
-    let ending: Vec<SessionId> = [Side::Publish, Side::Subscribe]
-        .into_iter()
-        .map(|side| {
-            let id = world.admit(side, "a").expect("admitted");
-            world.registry.end_at(id, until);
-            assert!(world.answer(id));
-            id
-        })
-        .collect();
-    let staying = world.join(Side::Subscribe, "a");
-    let early = world.admit(Side::Subscribe, "a").expect("admitted");
-    world.registry.end_at(early, until);
-    assert!(world.answer(early));
-    world.delete("a", early).expect("it is there");
-    world.registry.outbox().clear();
-
-    world.pass(9_999);
-    assert!(world.registry.outbox().is_empty());
-    world.pass(1);
-    let closed: Vec<SessionId> = world
-        .registry
-        .outbox()
-        .drain(..)
-        .map(|command| match command {
-            Command::Session {
-                session,
-                command:
-                    SessionCommand::Close {
-                        reason: CloseReason::Expired,
-                    },
-                ..
-            } => session,
-            other => panic!("{other:?}"),
-        })
-        .collect();
-    assert_eq!(closed, ending);
-    assert_eq!(world.delete("a", ending[0]), Err(Error::NoSuchSession));
-    world.delete("a", staying).expect("it stays");
-    assert_eq!(world.registry.ends.len(), 0, "nothing is remembered");
 }

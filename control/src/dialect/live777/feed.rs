@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 
 use super::render;
+use crate::auth::{Grant, Guard};
 use crate::context::{Context, now};
 use crate::http::problem::Problem;
 use crate::http::response::Response;
@@ -122,8 +123,8 @@ struct Client {
     first: Option<Arc<Snapshot>>,
     pushes: watch::Receiver<Option<Arc<Snapshot>>>,
     ending: watch::Receiver<bool>,
-    /// When its authorisation ends.
-    until: Option<Instant>,
+    guard: Arc<Guard>,
+    grant: Grant,
     sent: Bytes,
     sent_revision: u64,
     sent_at: Instant,
@@ -137,17 +138,11 @@ impl Client {
             return Some(self.send(&first).unwrap_or_default());
         }
         let mut ending = self.ending.clone();
-        let until = self.until;
-        let expired = async move {
-            match until {
-                Some(until) => tokio::time::sleep_until(until).await,
-                None => std::future::pending().await,
-            }
-        };
+        let unwelcome = lost(self.guard.clone(), self.grant.clone());
         tokio::select! {
             event = self.next_event() => event,
             _ = ending.wait_for(|ending| *ending) => None,
-            () = expired => None,
+            () = unwelcome => None,
         }
     }
 
@@ -185,7 +180,7 @@ impl Client {
 pub(super) fn events(
     context: &Context,
     wanted: Vec<String>,
-    until: Option<std::time::Instant>,
+    grant: &Grant,
 ) -> Result<Response, Problem> {
     let permit = context
         .sse_clients
@@ -198,7 +193,8 @@ pub(super) fn events(
         pushes: context.feed.pushes.subscribe(),
         first: Some(context.feed.current(context)),
         ending: context.ending.subscribe(),
-        until: until.map(Instant::from_std),
+        guard: context.guard.clone(),
+        grant: grant.clone(),
         sent: Bytes::new(),
         sent_revision: 0,
         sent_at: Instant::now(),
@@ -213,6 +209,23 @@ pub(super) fn events(
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     Ok(response)
+}
+
+/// Waits until the grant has ended or was taken back.
+async fn lost(guard: Arc<Guard>, grant: Grant) {
+    let mut changes = guard.changes();
+    let standing = async {
+        while guard.stands(grant.authority.as_ref(), now()) {
+            // The sender lives as long as the guard.
+            let _ = changes.changed().await;
+        }
+    };
+    match grant.until() {
+        Some(until) => {
+            let _ = tokio::time::timeout_at(Instant::from_std(until), standing).await;
+        }
+        None => standing.await,
+    }
 }
 
 fn join<'a>(parts: impl Iterator<Item = &'a Bytes>) -> Bytes {
