@@ -2,7 +2,10 @@
 //! sockets. How to run and read it: docs/performance.md.
 
 #[path = "../dataplane/engine/tests/fan/mod.rs"]
-#[allow(dead_code, reason = "shared with the engine's tests, which use more of it")]
+#[allow(
+    dead_code,
+    reason = "shared with the engine's tests, which use more of it"
+)]
 mod fan;
 
 use std::time::Duration;

@@ -32,12 +32,31 @@ fn a_viewer_recovers_within_a_second_of_a_burst() {
 
 #[test]
 fn five_percent_of_random_loss_costs_next_to_no_frame() {
-    lossy(0.05, [0.97, 0.97]);
+    lossy(0.05, [0.98, 0.98]);
 }
 
 #[test]
 fn twenty_percent_of_random_loss_still_shows_most_frames() {
-    lossy(0.20, [0.95, 0.65]);
+    lossy(0.20, [0.95, 0.80]);
+}
+
+#[test]
+fn a_handshake_over_a_link_that_loses_a_fifth_takes_tenths_of_a_second() {
+    // Times of retransmission are random in the library, so it is the median of many that counts:
+    // with the second that RFC 6347 §4.2.4.1 proposes it would be above one.
+    let mut times = Vec::new();
+    for seed in SEEDS {
+        let mut world = World::new(seed);
+        let lossy = Link::good().loss(0.2);
+        let viewers: Vec<_> = (0..20).map(|_| world.viewer("cam", lossy)).collect();
+        let began = world.now;
+        world.run_for(secs(25));
+        let connected = viewers.iter().map(|&viewer| world.connected_at(viewer));
+        times.extend(connected.map(|at| at.expect("it connects") - began));
+        world.close_down();
+    }
+    times.sort_unstable();
+    assert!(times[times.len() / 2] < ms(800), "{times:?}");
 }
 
 /// Loss towards the viewer only, then in both directions; the publisher's link is lossy too.

@@ -76,6 +76,14 @@ pub const DISCONNECTED_AFTER: Duration = Duration::from_secs(7);
 /// long.
 pub const LIVENESS_CHECK_AFTER: Duration = Duration::from_secs(1);
 
+/// A flight of the DTLS handshake that was not answered is sent again after this, then after twice
+/// as long, and so on. RFC 6347 §4.2.4.1 proposes a second and leaves it to whoever has reason for
+/// less: here the join waits, and a needless repetition costs two kilobytes.
+pub const HANDSHAKE_RTO: Duration = Duration::from_millis(100);
+/// As often as it takes to reach `limits.half_open_timeout_s`, and for repetitions of the peer
+/// that are answered out of the same budget.
+pub const HANDSHAKE_RETRIES_MAX: usize = 14;
+
 /// ICE restarts of one session: this many at once, one more each second.
 pub const RESTARTS_BURST_MAX: u32 = 10;
 

@@ -1,7 +1,7 @@
 //! One scripted WebRTC peer: full ICE, str0m's own SDP, RTP in and out.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use str0m::change::{SdpAnswer, SdpPendingOffer};
@@ -286,7 +286,8 @@ impl Peer {
 
 fn rtc_config(config: &PeerConfig) -> RtcConfig {
     static CERTIFICATE: OnceLock<DtlsCert> = OnceLock::new();
-    let crypto = Arc::new(str0m::crypto::from_feature_flags());
+    // Ours repeats handshakes as early as browsers do.
+    let crypto = whitewater_engine::session::keys::provider();
     let certificate = CERTIFICATE.get_or_init(|| {
         let made = crypto.dtls_provider.generate_certificate();
         made.expect("the crypto library makes certificates")

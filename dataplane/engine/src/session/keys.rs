@@ -9,11 +9,14 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use dimpl::Dtls;
 use str0m::crypto::dtls::{
     DtlsCert, DtlsImplError, DtlsInstance, DtlsOutput, DtlsProvider, DtlsVersion, ProtocolVersion,
     SrtpProfile,
 };
 use str0m::crypto::{CryptoError, CryptoProvider};
+
+use crate::limits;
 
 /// Filled when the handshake of one connection is done.
 #[derive(Clone, Default)]
@@ -88,16 +91,39 @@ impl DtlsProvider for TapProvider {
         version: DtlsVersion,
         mtu: Option<usize>,
     ) -> Result<Box<dyn DtlsInstance>, CryptoError> {
-        let inner = Self::stock().new_dtls(cert, now, version, mtu)?;
+        // As the stock provider has it (ICE has proved the peer's address, so cookies are
+        // needless), but for the times of retransmission.
+        let mut config = dimpl::Config::builder()
+            .use_server_cookie(false)
+            .flight_start_rto(limits::HANDSHAKE_RTO)
+            .flight_retries(limits::HANDSHAKE_RETRIES_MAX);
+        if let Some(mtu) = mtu {
+            config = config.mtu(mtu);
+        }
+        let config = config
+            .build()
+            .map_err(|error| CryptoError::Other(error.to_string()))?;
+        let (config, certificate) = (Arc::new(config), cert.clone());
+        let inner = match version {
+            DtlsVersion::Dtls12 => Dtls::new_12(config, certificate, now),
+            DtlsVersion::Dtls13 => Dtls::new_13(config, certificate, now),
+            _ => Dtls::new_auto(config, certificate, now),
+        };
         let cell = NEXT.with(|next| next.take()).unwrap_or_default();
         Ok(Box::new(TapInstance { inner, cell }))
     }
 }
 
-#[derive(Debug)]
 struct TapInstance {
-    inner: Box<dyn DtlsInstance>,
+    inner: Dtls,
     cell: KeyCell,
+}
+
+/// The library's has the keys in it.
+impl fmt::Debug for TapInstance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TapInstance").finish_non_exhaustive()
+    }
 }
 
 impl DtlsInstance for TapInstance {
