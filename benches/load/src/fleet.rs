@@ -219,17 +219,15 @@ impl Fleet {
     pub async fn snapshot(&self) -> Snapshot {
         let mut sum = Snapshot::default();
         for worker in self.viewers.iter().chain([&self.publishers]) {
-            if let Some(line) = worker.line() {
-                sum.add(&line.snapshot().await);
-            }
+            sum.add(&worker.line().snapshot().await);
         }
         sum
     }
 
     /// Latencies and silences count from now.
     pub fn reset_marks(&self) {
-        for line in self.viewers.iter().filter_map(Worker::line) {
-            line.reset_marks();
+        for worker in &self.viewers {
+            worker.line().reset_marks();
         }
     }
 
@@ -315,7 +313,7 @@ impl Fleet {
             }
         };
         let gone = || JoinError("the thread of this session ended".to_owned());
-        let line = worker.line().ok_or_else(gone)?;
+        let line = worker.line().clone();
         let (tell, notices) = unbounded_channel();
         line.admit(Admission {
             id,

@@ -182,7 +182,7 @@ pub struct Cost {
     pub resident_after: u64,
     /// The most resident memory, bytes.
     pub resident_peak: u64,
-    /// What memory grew by for each session that joined, bytes.
+    /// What memory grew by for each session that joined, bytes; if it grew.
     pub resident_per_session: Option<f64>,
     #[serde(skip)]
     shards_s: f64,
@@ -210,9 +210,10 @@ impl Cost {
             let shard = self.shards_s * 1e9 / packets as f64;
             self.shard_ns_per_packet = (shard > 0.0).then_some(shard);
         }
-        if sessions > 0 {
-            let growth = self.resident_after as f64 - self.resident_before as f64;
-            self.resident_per_session = Some(growth / sessions as f64);
+        // Memory that an earlier run left behind is used again: then nothing can be said.
+        let growth = self.resident_after.checked_sub(self.resident_before);
+        if let Some(growth) = growth.filter(|_| sessions > 0) {
+            self.resident_per_session = Some(growth as f64 / sessions as f64);
         }
         self
     }

@@ -406,3 +406,6 @@ const CONSENT_MAX: Duration = Duration::from_secs(30);
 const CONNECT_MAX: Duration = Duration::from_secs(15);
 /// A whole flight and its events are fewer.
 const OUTPUTS_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests;

@@ -33,12 +33,13 @@ enum Order {
     Speak(u64, bool),
     ResetMarks,
     Snapshot(oneshot::Sender<Snapshot>),
+    /// Whoever still holds a line talks to nobody from here on.
+    End,
 }
 
 /// A running worker. Dropped, it ends without a word to any server.
 pub(crate) struct Worker {
-    orders: Option<Sender<Order>>,
-    bell: Arc<OwnedFd>,
+    line: Line,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -78,25 +79,19 @@ impl Worker {
             .name(name.to_owned())
             .spawn(move || state.run())?;
         Ok(Worker {
-            orders: Some(orders),
-            bell,
+            line: Line { orders, bell },
             thread: Some(thread),
         })
     }
 
-    pub(crate) fn line(&self) -> Option<Line> {
-        Some(Line {
-            orders: self.orders.clone()?,
-            bell: self.bell.clone(),
-        })
+    pub(crate) fn line(&self) -> &Line {
+        &self.line
     }
 }
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        // The thread ends when the last line is gone.
-        self.orders.take();
-        ring(&self.bell);
+        self.line.order(Order::End);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -196,10 +191,11 @@ impl Loop {
         }
     }
 
-    /// False when nobody can give orders any more.
+    /// False when this is to end.
     fn take_orders(&mut self) -> bool {
         loop {
             match self.orders.try_recv() {
+                Ok(Order::End) => return false,
                 Ok(order) => self.obey(order),
                 Err(TryRecvError::Empty) => return true,
                 Err(TryRecvError::Disconnected) => return false,
@@ -236,6 +232,7 @@ impl Loop {
             Order::Snapshot(tell) => {
                 let _ = tell.send(self.snapshot(now));
             }
+            Order::End => {}
         }
     }
 

@@ -233,3 +233,6 @@ impl Session {
         let _ = self.notices.send(Notice::Broken(why));
     }
 }
+
+#[cfg(test)]
+mod tests;
