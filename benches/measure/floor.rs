@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use nix::sys::socket::{MsgFlags, recvmsg, setsockopt, sockopt};
-use whitewater_net::{Backend, BackendKind, Choice, Config, Outgoing, open};
+use whitewater_net::{Backend, BackendKind, Choice, Config, Outgoing, Train, open};
 use whitewater_srtp::{MasterKey, Profile, SrtpSealer};
 
 use crate::common::Failed;
@@ -72,28 +72,33 @@ impl Sender {
     }
 
     /// A run of `count` packets to every peer; how many were taken.
+    ///
+    /// As in the server, packets are sealed where they are sent from: `outgoing` keeps its bytes.
     pub(crate) fn send(&mut self, count: u64, exit: &mut Exit, outgoing: &mut Outgoing) -> u64 {
-        outgoing.clear();
-        let mut sent = 0;
         let size = HEADER_SIZE + self.payload.len() + self.profile.rtp_overhead();
-        for peer in &self.peers {
-            for index in self.index..self.index + count {
+        let run_size = size * count as usize;
+        outgoing.trains.clear();
+        outgoing.bytes.resize(run_size * self.peers.len(), 0);
+        let mut sent = 0;
+        for (number, peer) in self.peers.iter().enumerate() {
+            let start = number * run_size;
+            let run = &mut outgoing.bytes[start..start + run_size];
+            for (packet, index) in run.chunks_mut(size).zip(self.index..) {
                 let mut header = [0x80, 96, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9];
                 header[2..4].copy_from_slice(&(index as u16).to_be_bytes());
-                let mut packet = vec![0; size];
-                let sealed = peer
-                    .sealer
-                    .seal(&header, &self.payload, 9, index, &mut packet);
-                if sealed.is_err() {
-                    continue;
-                }
-                match exit {
-                    Exit::Backend(_) => _ = outgoing.push(peer.address, None, packet),
-                    Exit::Naive(socket) => {
-                        sent += u64::from(socket.send_to(&packet, peer.address).is_ok());
-                    }
+                let sealed = peer.sealer.seal(&header, &self.payload, 9, index, packet);
+                debug_assert_eq!(sealed, Ok(size));
+                if let Exit::Naive(socket) = exit {
+                    sent += u64::from(socket.send_to(packet, peer.address).is_ok());
                 }
             }
+            outgoing.trains.push(Train {
+                destination: peer.address,
+                local: None,
+                start,
+                size: run_size,
+                segment_size: size as u16,
+            });
         }
         self.index += count;
         if let Exit::Backend(backend) = exit {
