@@ -377,6 +377,9 @@ pub(crate) fn auth_config(auth: &config::Auth) -> Auth {
         tokens_file: file(&auth.tokens_file),
         secret: auth.secret.expose().to_owned(),
         key_files: auth.key_files.clone(),
+        jwks_url: some(&auth.jwks_url),
+        jwks_interval: seconds(auth.jwks_interval_s),
+        jwks_ca_file: file(&auth.jwks_ca_file),
         issuers: auth.issuers.clone(),
         audiences: auth.audiences.clone(),
         leeway: seconds(auth.leeway_s),
@@ -471,11 +474,12 @@ mod tests {
     const OPEN: (&str, &str) = ("WHITEWATER_AUTH_OPEN", "true");
     const TOKENS: (&str, &str) = ("WHITEWATER_AUTH_TOKENS", "hush-token");
     const SECRET: (&str, &str) = ("WHITEWATER_AUTH_SECRET", "hush-key");
-    const OTHERS: [(&str, &str); 4] = [
+    const OTHERS: [(&str, &str); 5] = [
         ("WHITEWATER_AUTH_PUBLISH_TOKENS", "hush-token"),
         ("WHITEWATER_AUTH_WATCH_TOKENS", "hush-token"),
         ("WHITEWATER_AUTH_TOKENS_FILE", "/etc/tokens"),
         ("WHITEWATER_AUTH_KEY_FILES", "/etc/key.pem"),
+        ("WHITEWATER_AUTH_JWKS_URL", "https://id.example/keys"),
     ];
 
     #[test]

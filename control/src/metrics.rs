@@ -95,6 +95,11 @@ impl Page {
         let (keys, revocations) = context.guard.counts();
         let name = "whitewater_auth_keys";
         self.one(name, "gauge", "Keys of JSON Web Tokens.", keys);
+        let name = "whitewater_auth_jwks_fetches_total";
+        self.head(name, "counter", "Fetches of auth.jwks_url.");
+        let [succeeded, failed] = context.guard.fetch_counts();
+        self.value(name, "outcome=\"succeeded\"", succeeded);
+        self.value(name, "outcome=\"failed\"", failed);
         let name = "whitewater_auth_revocations";
         self.one(name, "gauge", "Revocations in force.", revocations);
     }

@@ -295,6 +295,13 @@ sections! {
         /// Files with public keys of such tokens (RS256 to RS512, PS256 to PS512, ES256 to ES512,
         /// EdDSA): PEM, or a JSON Web Key Set. Sessions end when the key of their token is removed.
         key_files: Vec<PathBuf> = Vec::new();
+        /// Where such keys are fetched as JSON Web Key Set: https, or http to this machine. It is done
+        /// in the background; when it fails the keys fetched before stay. Empty: nowhere.
+        jwks_url: String = String::new();
+        /// How often that is done; sooner when a token names a key that is not known.
+        jwks_interval_s: u32 = 60, unit: "seconds", range: 1..=DAY_S;
+        /// PEM file with the certificates its server is trusted by. Empty: those of the system.
+        jwks_ca_file: PathBuf = PathBuf::new();
         /// Issuers whose tokens are taken (claim iss); empty: of everybody who has one of the keys.
         issuers: Vec<String> = Vec::new();
         /// What tokens call this server (claim aud); empty: only tokens without the claim are taken.

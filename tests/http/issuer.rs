@@ -113,18 +113,23 @@ impl Signer {
             Private::Ed(key) => key.public_key().as_der(),
         }
         .expect("an encoding");
-        let mut text = vec![0; der.as_ref().len() * 2];
-        let text = Base64::encode(der.as_ref(), &mut text).expect("enough room");
-        let lines: Vec<&str> = text
-            .as_bytes()
-            .chunks(64)
-            .map(|line| str::from_utf8(line).expect("ASCII"))
-            .collect();
-        format!(
-            "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n",
-            lines.join("\n")
-        )
+        pem("PUBLIC KEY", der.as_ref())
     }
+}
+
+/// RFC 7468 §2.
+pub(crate) fn pem(label: &str, der: &[u8]) -> String {
+    let mut text = vec![0; der.len() * 2];
+    let text = Base64::encode(der, &mut text).expect("enough room");
+    let lines: Vec<&str> = text
+        .as_bytes()
+        .chunks(64)
+        .map(|line| str::from_utf8(line).expect("ASCII"))
+        .collect();
+    format!(
+        "-----BEGIN {label}-----\n{}\n-----END {label}-----\n",
+        lines.join("\n")
+    )
 }
 
 /// A JSON Web Key Set.

@@ -8,6 +8,7 @@ mod cors;
 mod fake;
 mod guesses;
 mod issuer;
+mod jwks;
 mod keys;
 mod lifecycle;
 mod limits;

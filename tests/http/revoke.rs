@@ -373,7 +373,8 @@ async fn revocations_outlive_the_server_where_they_have_a_file() {
 #[tokio::test]
 async fn a_server_with_broken_or_missing_files_does_not_start() {
     let scratch = Scratch::new();
-    let cases: [(fn(&mut Config, std::path::PathBuf), &str, &str); 5] = [
+    type Configure = fn(&mut Config, std::path::PathBuf);
+    let cases: [(Configure, &str, &str); 5] = [
         (
             |c, path| c.auth.tokens_file = Some(path),
             "auth.tokens_file",

@@ -1,5 +1,6 @@
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use hyper::header::HeaderMap;
@@ -27,6 +28,8 @@ pub(crate) struct Guard {
     takes_jwt: bool,
     token_in_url: bool,
     fetches: bool,
+    /// Those that succeeded and those that did not.
+    fetch_counts: [AtomicU64; 2],
     state: RwLock<Arc<State>>,
     /// Told of each change of the state.
     changes: watch::Sender<()>,
@@ -74,6 +77,7 @@ impl Guard {
             takes_jwt: config.takes_jwt(),
             token_in_url: config.token_in_url,
             fetches: config.jwks_url.is_some(),
+            fetch_counts: Default::default(),
             state: RwLock::new(Arc::new(state)),
             changes: watch::Sender::new(()),
             wants_keys: Notify::new(),
@@ -178,6 +182,39 @@ impl Guard {
             }
         }
         Ok(())
+    }
+
+    /// Takes in what was fetched.
+    pub(super) fn take_fetched(&self, keys: Keys) {
+        let current = self.state().fetched.clone();
+        // Mostly they are as before.
+        let same = |current: &Arc<Vec<Key>>| {
+            let names = current.iter().map(Key::name);
+            names.eq(keys.usable.iter().map(Key::name))
+        };
+        if !current.as_ref().is_some_and(same) {
+            note("keys of tokens fetched", &keys);
+            self.change(|state| state.fetched = Some(Arc::new(keys.usable)));
+        }
+    }
+
+    pub(super) fn count_fetch(&self, succeeded: bool) {
+        let [succeeded_count, failed_count] = &self.fetch_counts;
+        let counter = if succeeded {
+            succeeded_count
+        } else {
+            failed_count
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Fetches that brought keys, and those that did not.
+    pub(crate) fn fetch_counts(&self) -> [u64; 2] {
+        let [succeeded, failed] = &self.fetch_counts;
+        [
+            succeeded.load(Ordering::Relaxed),
+            failed.load(Ordering::Relaxed),
+        ]
     }
 
     pub(super) fn revoke(&self, revocation: Revocation) -> Result<(), Full> {

@@ -10,8 +10,8 @@ use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rsa::PublicEncryptingKey;
 use aws_lc_rs::signature::{self, ParsedPublicKey, RsaPublicKeyComponents, VerificationAlgorithm};
 use aws_lc_rs::{digest, hmac};
-use rustls_pki_types::SubjectPublicKeyInfoDer;
-use rustls_pki_types::pem::PemObject;
+use rustls::pki_types::SubjectPublicKeyInfoDer;
+use rustls::pki_types::pem::PemObject;
 use serde::Deserialize;
 
 use super::base64;
@@ -61,6 +61,11 @@ impl Key {
                 ("HS512", check(hmac::HMAC_SHA512)),
             ],
         }
+    }
+
+    /// How tokens call it, and what it is made of.
+    pub(super) fn name(&self) -> (Option<&str>, [u8; 32]) {
+        (self.id.as_deref(), self.print)
     }
 
     /// Whether this is its name.

@@ -3,13 +3,15 @@
 //!
 //! A request is let in by [`Guard::admit`], which answers with a [`Grant`]; routes then ask the
 //! grant for the right they need. Tokens and keys come from the configuration, from files that are
-//! looked at again and again ([`Keeper`]); a request never waits for them. What a token says is
-//! never repeated: not in logs, not in answers, not in errors.
+//! looked at again and again ([`Keeper`]), and from a URL that is fetched in the background
+//! ([`Fetcher`]); a request never waits for any of them. What a token says is never repeated: not
+//! in logs, not in answers, not in errors.
 
 mod api;
 mod bearer;
 mod grant;
 mod guard;
+mod jwks;
 mod jwt;
 mod keeper;
 mod key;
@@ -25,6 +27,7 @@ use hyper::header::WWW_AUTHENTICATE;
 pub(crate) use api::revocations;
 pub(crate) use grant::{Grant, Rights};
 pub(crate) use guard::Guard;
+pub(crate) use jwks::Fetcher;
 pub(crate) use keeper::Keeper;
 
 use crate::http::problem::Problem;

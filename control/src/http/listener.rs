@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use whitewater_link::ControlPort;
 
 use super::{links, router};
-use crate::auth::{Guard, Keeper};
+use crate::auth::{Fetcher, Guard, Keeper};
 use crate::context::Context;
 use crate::dialect::live777::Feed;
 use crate::plane::{Line, Plane};
@@ -32,6 +32,7 @@ pub struct Server {
     local_addr: SocketAddr,
     context: Arc<Context>,
     keeper: Keeper,
+    fetcher: Option<Fetcher>,
     asks: tokio::sync::mpsc::Receiver<crate::plane::Ask>,
     port: ControlPort,
 }
@@ -45,6 +46,7 @@ impl Server {
         let ice_links = links::ice_servers(&config.ice_servers)?;
         let guard = Guard::new(&config.auth)?;
         let keeper = Keeper::start(&config.auth, &guard)?;
+        let fetcher = Fetcher::new(&config.auth)?;
         let listener = listen(config.listen)?;
         let local_addr = listener.local_addr()?;
         let (line, asks) = Line::new(port.reports.len());
@@ -53,6 +55,7 @@ impl Server {
             local_addr,
             context: Arc::new(Context::new(config, guard, line, ice_links)),
             keeper,
+            fetcher,
             asks,
             port,
         })
@@ -73,6 +76,7 @@ impl Server {
             listener,
             context,
             keeper,
+            fetcher,
             asks,
             port,
             ..
@@ -84,6 +88,9 @@ impl Server {
         tasks.spawn(plane.run());
         tasks.spawn(Feed::run(context.clone()));
         tasks.spawn(keeper.run(context.clone()));
+        if let Some(fetcher) = fetcher {
+            tasks.spawn(fetcher.run(context.clone()));
+        }
         let graceful = GracefulShutdown::new();
         let mut connections = JoinSet::new();
         let accepting = accept(&context, &listener, &graceful, &mut connections);
