@@ -7,6 +7,8 @@ use whitewater_link::CloseReason;
 
 use crate::bearer::{ask, ask_json, assert_challenge, patch, post};
 use crate::client::read_to_end;
+use crate::issuer::{Signer, set};
+use crate::scratch::Scratch;
 use crate::token::{SECRET, claims, encode, sign, sign_as, token, unix_now};
 use crate::world::{Made, OFFER, TRICKLE, World, made, offer_with};
 use tokio::io::AsyncWriteExt;
@@ -466,6 +468,7 @@ async fn w_aut_7_a_token_in_the_url_is_taken_where_that_is_switched_on() {
         .post_sdp(&format!("/whip/a?x=1&token={ONE}"), OFFER)
         .await;
     assert!(!format!("{reply:?}").contains(ONE));
+    assert_eq!(reply.header("referrer-policy"), "no-referrer");
     let made = made(&reply);
     let url = format!("{}?token={ONE}", made.location);
     world.delete(&url).await.expect(204);
@@ -712,8 +715,15 @@ async fn w_aut_6_no_token_appears_in_logs_answers_or_metrics() {
         .with_writer(move || writer.clone())
         .init();
     const ONE: &str = "static-token-of-the-log-test";
+    const FILED: &str = "filed-token-of-the-log-test";
+    let scratch = Scratch::new();
+    let signer = Signer::new("ES256");
+    let tokens = scratch.write("tokens", &format!("all {FILED}\n"));
+    let keys = scratch.write("keys", &set(&[signer.jwk("1")]));
     let world = World::with(|config| {
         config.auth.tokens = vec![ONE.into()];
+        config.auth.tokens_file = Some(tokens);
+        config.auth.key_files = vec![keys];
         config.auth.secret = SECRET.into();
         config.auth.token_in_url = true;
     })
@@ -723,9 +733,14 @@ async fn w_aut_6_no_token_appears_in_logs_answers_or_metrics() {
     let expired = token("a", 7, -600);
     let mut forged = token("*", 7, 600);
     forged.push('A');
-    let secrets = [ONE, SECRET, wrong, &scoped, &expired, &forged];
+    let paired = signer.sign(Some("1"), &claims("a", 7, 600, ""));
+    let unknown = signer.sign(Some("2"), &claims("a", 7, 600, ""));
+    let tokens = [
+        ONE, FILED, wrong, &scoped, &expired, &forged, &paired, &unknown,
+    ];
+    let secrets = tokens.into_iter().chain([SECRET]);
     let mut replies = Vec::new();
-    for token in [ONE, wrong, &scoped, &expired, &forged] {
+    for token in tokens {
         for (method, path) in GUARDED {
             if *path == "/api/sse/streams" {
                 continue;
@@ -749,6 +764,10 @@ async fn w_aut_6_no_token_appears_in_logs_answers_or_metrics() {
         }
     }
     post(&world, "/whip/overheard", ONE).await;
+    // A file that is broken is complained about, and not repeated.
+    scratch.write("tokens", &format!("all {FILED}\n{ONE}\n"));
+    scratch.write("keys", SECRET);
+    tokio::time::sleep(std::time::Duration::from_millis(2200)).await;
     replies.push(world.get("/metrics").await.expect(200));
     replies.push(world.get("/api/info").await.expect(200));
     let text = format!("{replies:?}");
@@ -758,6 +777,10 @@ async fn w_aut_6_no_token_appears_in_logs_answers_or_metrics() {
         .lines()
         .any(|line| line.contains("session made") && line.contains("overheard"));
     assert!(heard, "{log}");
+    assert!(
+        log.contains("line 2") && log.contains("auth.key_files"),
+        "{log}"
+    );
     for secret in secrets {
         assert!(!log.contains(secret), "{secret} in the log");
         assert!(!text.contains(secret), "{secret} in an answer");

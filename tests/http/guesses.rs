@@ -64,3 +64,32 @@ async fn w_sec_3_the_guesses_of_one_source_are_not_anothers() {
     let from = [("x-forwarded-for", "203.0.113.2")];
     world.send("DELETE", UNKNOWN, &from, "").await.problem(404);
 }
+
+#[tokio::test]
+async fn attack_12_guesses_by_the_hundred_find_nothing_and_all_look_the_same() {
+    let world = World::with(|config| {
+        config.auth.tokens = vec!["guesser".into(), "owner".into()];
+        config.limits.source_misses_per_minute = 0;
+    })
+    .await;
+    let made = crate::bearer::post(&world, "/whep/a", "owner").await;
+    let owned = made.location.rsplit('/').next().expect("an id");
+    let mut answers = std::collections::HashSet::new();
+    for index in 0..500_u128 {
+        // From nothing in common with an id that is in use to all of it but one digit.
+        let common = usize::try_from(index).expect("small") % 32;
+        let (head, tail) = owned.split_at(common);
+        let next = if tail.starts_with('0') { '1' } else { '0' };
+        let path = format!("/session/a/{head}{next}{}", &tail[1..]);
+        let reply = crate::bearer::ask(&world, "DELETE", &path, "guesser", "").await;
+        answers.insert((reply.status.as_u16(), reply.text().to_owned()));
+    }
+    // Who finds one by chance cannot tell.
+    let reply = crate::bearer::ask(&world, "DELETE", &made.location, "guesser", "").await;
+    answers.insert((reply.status.as_u16(), reply.text().to_owned()));
+    assert_eq!(answers.len(), 1, "{answers:?}");
+    assert!(answers.iter().all(|(status, _)| *status == 404));
+    crate::bearer::ask(&world, "GET", &made.location, "owner", "")
+        .await
+        .expect(204);
+}

@@ -185,3 +185,69 @@ async fn a_request_that_was_relayed_is_never_from_this_machine() {
         }
     }
 }
+
+#[tokio::test]
+async fn attack_22_a_page_of_others_cannot_use_the_operators_token_or_cookies() {
+    const TOKEN: &str = "the-operators-token";
+    let world = World::with(|config| {
+        config.auth.tokens = vec![TOKEN.into()];
+        config.allowed_origins = vec!["https://admin.example".into()];
+    })
+    .await;
+    let bearer = format!("Bearer {TOKEN}");
+    let changes = [
+        ("POST", "/api/streams/new"),
+        ("DELETE", "/api/streams/a"),
+        ("POST", "/api/cascade/a"),
+        ("POST", "/api/auth/revocations"),
+        ("DELETE", "/api/auth/revocations/0"),
+    ];
+    let looks = [
+        ("GET", "/api/streams"),
+        ("GET", "/api/strategy"),
+        ("GET", "/api/auth/revocations"),
+        ("GET", "/api/info"),
+        ("GET", "/metrics"),
+    ];
+    for origin in ["https://evil.example", "http://admin.example", "null"] {
+        for (method, path) in changes.iter().chain(&looks) {
+            let preflight = [
+                ("origin", origin),
+                ("access-control-request-method", *method),
+                ("access-control-request-headers", "authorization"),
+            ];
+            let reply = world.send("OPTIONS", path, &preflight, "").await;
+            assert!(!reply.has("access-control-allow-origin"), "{path}");
+            assert!(!reply.has("access-control-allow-headers"), "{path}");
+            let headers = [
+                ("origin", origin),
+                ("authorization", bearer.as_str()),
+                ("cookie", "session=1"),
+            ];
+            let reply = world.send(method, path, &headers, "").await;
+            assert!(!reply.has("access-control-allow-origin"), "{path}");
+            assert!(!reply.has("access-control-allow-credentials"), "{path}");
+        }
+        for (method, path) in changes {
+            let headers = [("origin", origin), ("authorization", bearer.as_str())];
+            let reply = world.send(method, path, &headers, "").await;
+            reply.problem(403);
+        }
+    }
+    // Cookies are nothing to this server.
+    let cookie = format!("token={TOKEN}; Authorization=Bearer {TOKEN}");
+    world
+        .send("GET", "/api/streams", &[("cookie", &cookie)], "")
+        .await
+        .problem(401);
+    let listed = [
+        ("origin", "https://admin.example"),
+        ("authorization", bearer.as_str()),
+    ];
+    let reply = world
+        .send("GET", "/api/streams", &listed, "")
+        .await
+        .expect(200);
+    let allowed = reply.header("access-control-allow-origin");
+    assert_eq!(allowed, "https://admin.example");
+}
