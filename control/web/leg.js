@@ -9,6 +9,7 @@ import {
   credentialsOf,
   hasAcceptedMedia,
   iceServersFromLinks,
+  isSdpType,
   parseFragment,
   parseLinkHeader,
   parseRetryAfter,
@@ -355,15 +356,18 @@ export class Leg {
     const location = response.headers.get('Location');
     if (!response.ok || !location) return;
     const eventsUrl = resolveLocation(location, response.url || url.href);
+    let lastId = '';
     for (let attempt = 0; !this.#aborted.signal.aborted; attempt += 1) {
       try {
+        const resume = lastId ? { 'Last-Event-ID': lastId } : {};
         const stream = await this.#request(eventsUrl, {
-          headers: { Accept: 'text/event-stream' },
+          headers: { Accept: 'text/event-stream', ...resume },
           signal: this.#aborted.signal,
         });
         if (!stream.ok || !stream.body) return;
-        for await (const { type, data } of readEvents(stream.body)) {
+        for await (const { type, data, id } of readEvents(stream.body)) {
           attempt = 0;
+          lastId = id || lastId;
           if (this.#aborted.signal.aborted) return;
           if (wanted.includes(type)) this.#owner._serverEvent(this, type, jsonOr(data, null));
         }
@@ -421,7 +425,7 @@ function dtlsOf(pc) {
 }
 
 function isSdp(response) {
-  return (response.headers.get('Content-Type') ?? '').toLowerCase().startsWith(SDP);
+  return isSdpType(response.headers.get('Content-Type'));
 }
 
 async function failure(response) {

@@ -2,7 +2,7 @@
 
 import { links } from './commands.js';
 import { Numbers, byId, copyRow, retryText, showState } from './ui.js';
-import { Viewer } from './whip-whep.js';
+import { Viewer, isWhepUrl } from './whip-whep.js';
 
 const STATES = {
   connecting: 'Connecting…',
@@ -47,8 +47,18 @@ export class WatchPanel {
   async watch(name) {
     if (!name) return;
     this.stop();
+    let endpoint = links(this.#context.base, name).whep;
+    if (/^https?:\/\//i.test(name)) {
+      // A whole URL is played if it says that it is WHEP's (draft-ietf-wish-whep §4.2).
+      const token = this.#context.token();
+      if (!(await isWhepUrl(name, { token }))) {
+        this.#say('There is no WHEP endpoint at this URL.');
+        return;
+      }
+      endpoint = name;
+    }
     byId('watch-name').value = name;
-    const viewer = new Viewer(links(this.#context.base, name).whep, { token: this.#context.token() });
+    const viewer = new Viewer(endpoint, { token: this.#context.token() });
     this.#viewer = viewer;
     this.#framesSeen = false;
     this.#context.onName(name);

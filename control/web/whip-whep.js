@@ -5,7 +5,15 @@
 // What can be decided without a browser is a plain exported function in `wire.js`.
 
 import { Leg } from './leg.js';
-import { isRetryable, orderCodecs, retryDelayMs, sleep, withStereoOpus } from './wire.js';
+import {
+  isRetryable,
+  isSdpType,
+  orderCodecs,
+  resolveLocation,
+  retryDelayMs,
+  sleep,
+  withStereoOpus,
+} from './wire.js';
 
 // A server that stops closes its sessions first. It may be back within a fraction of a second, so it is looked at
 // often enough to notice, for about a second.
@@ -21,6 +29,7 @@ const PROBE_MS = 120;
  */
 class Session extends EventTarget {
   #endpoint;
+  #home;
   #token;
   #retriesMax;
   #reconnects;
@@ -47,6 +56,7 @@ class Session extends EventTarget {
   constructor(endpoint, options, defaults) {
     super();
     this.#endpoint = new URL(endpoint, globalThis.location?.href);
+    this.#home = this.#endpoint;
     this.#token = options.token ?? '';
     this.#retriesMax = options.retriesMax ?? defaults.retriesMax;
     this.#reconnects = options.reconnect ?? true;
@@ -94,6 +104,16 @@ class Session extends EventTarget {
     leg.restart().catch((error) => this.#lost(leg, error.message));
   }
 
+  // Another origin never sees the token, whoever sent us there.
+  #tokenAt(url) {
+    return url.origin === this.#home.origin ? this.#token : '';
+  }
+
+  // Called by the viewer: from now on this endpoint is used.
+  _moveTo(url) {
+    this.#endpoint = url;
+  }
+
   #leave() {
     // The page is going away: only a keep-alive request survives that.
     this.#forgetPage();
@@ -125,7 +145,7 @@ class Session extends EventTarget {
     const signal = this.#stopped.signal;
     if (firstDelayMs > 0) await sleep(firstDelayMs, signal);
     for (let attempt = 0; !signal.aborted; attempt += 1) {
-      const leg = new Leg(this, this.#endpoint, this.#token);
+      const leg = new Leg(this, this.#endpoint, this.#tokenAt(this.#endpoint));
       try {
         this.#pending = leg;
         await leg.open();
@@ -202,7 +222,8 @@ class Session extends EventTarget {
   // A server that stays well has ended this session on purpose; one that stops will want it back.
   async #endUnlessServerIsGone(reason) {
     const signal = this.#stopped.signal;
-    const headers = this.#token ? { Authorization: `Bearer ${this.#token}` } : {};
+    const token = this.#tokenAt(this.#endpoint);
+    const headers = token ? { Authorization: `Bearer ${token}` } : {};
     for (let probe = 0; probe < PROBES; probe += 1) {
       const response = await fetch(this.#endpoint, { cache: 'no-store', headers }).catch(() => null);
       if (signal.aborted) return;
@@ -215,6 +236,18 @@ class Session extends EventTarget {
     }
     this.#finish(reason);
   }
+}
+
+/**
+ * Whether a URL is a WHEP endpoint: a HEAD request is answered with the content type of SDP (draft-ietf-wish-whep
+ * §4.2). The token is sent to `tokenFor`'s origin only.
+ */
+export async function isWhepUrl(url, { token = '', tokenFor = globalThis.location?.href } = {}) {
+  const target = new URL(url, globalThis.location?.href);
+  const trusted = token && tokenFor && target.origin === new URL(tokenFor).origin;
+  const headers = trusted ? { Authorization: `Bearer ${token}` } : {};
+  const response = await fetch(target, { method: 'HEAD', cache: 'no-store', headers }).catch(() => null);
+  return Boolean(response?.ok) && isSdpType(response.headers.get('Content-Type'));
 }
 
 /** Publishes one MediaStream by WHIP. */
@@ -335,6 +368,15 @@ export class Viewer extends Session {
 
   _serverEvent(leg, type, data) {
     this.dispatchEvent(new CustomEvent('server', { detail: { type, data } }));
-    if (type === 'reconnect') this._lost(leg, 'the server asked for a new connection');
+    if (type !== 'reconnect') return;
+    // WHEP extensions, "reconnect event": another endpoint may be named.
+    if (typeof data?.url === 'string') {
+      try {
+        this._moveTo(resolveLocation(data.url, leg.url));
+      } catch {
+        // What is no URL names no other place.
+      }
+    }
+    this._lost(leg, 'the server asked for a new connection');
   }
 }

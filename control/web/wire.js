@@ -57,6 +57,11 @@ export function parseRetryAfter(value, nowMs) {
   return Number.isNaN(date) || !/[a-z]/i.test(text) ? null : Math.max(0, date - nowMs);
 }
 
+/** Whether a Content-Type is SDP's, whatever its case and parameters. */
+export function isSdpType(contentType) {
+  return (contentType ?? '').split(';')[0].trim().toLowerCase() === 'application/sdp';
+}
+
 const COUNTER_OFFER_MS = 30_000;
 
 /** Until when a counter-offer holds: the `valid-until` parameter of its Content-Type, else 30 s from now. */

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
 import { afterEach, beforeEach, mock, test } from 'node:test';
 
-import { Publisher, Viewer } from '../whip-whep.js';
+import { Publisher, Viewer, isWhepUrl } from '../whip-whep.js';
 import { ANSWER, FakePeer, OFFER, RESTART, fakeFetch, reply, settle } from './fakes.mjs';
 
 const WHIP = 'https://sfu.example/whip/cam';
@@ -9,6 +10,7 @@ const WHEP = 'https://sfu.example/whep/cam';
 const created = (headers = {}) =>
   reply(201, { 'Content-Type': 'application/sdp', Location: '/session/cam/1', ETag: '"t1"', ...headers }, ANSWER);
 const page = new EventTarget();
+const platformFetch = globalThis.fetch;
 
 let requests;
 function serve(answer) {
@@ -431,6 +433,164 @@ test('server-sent events ask for what is offered, and reconnect makes a new sess
   await turns();
   assert.equal(requests.filter(({ url, method }) => url === WHEP && method === 'POST').length, 2);
   await viewer.stop();
+});
+
+test('reconnect may name another endpoint, which never sees the token', async () => {
+  const rel = 'urn:ietf:params:whep:ext:core:server-sent-events';
+  let events;
+  serve((request) => {
+    if (request.url.endsWith('/sse')) return reply(201, { Location: '/session/cam/1/sse/9' });
+    if (request.url.endsWith('/sse/9')) {
+      const body = new ReadableStream({ start: (controller) => { events = controller; } });
+      return reply(200, { 'Content-Type': 'text/event-stream' }, body);
+    }
+    if (request.url.startsWith('https://other.example/')) return reply(201, { Location: '/s/2' }, ANSWER);
+    return request.method === 'POST'
+      ? created({ Link: `</session/cam/1/sse>; rel="${rel}"; events="reconnect"` })
+      : reply(204);
+  });
+  const viewer = new Viewer(WHEP, { token: 'hush' });
+  await viewer.start();
+  await turns();
+  const data = JSON.stringify({ url: 'https://other.example/whep/cam', future: [1] });
+  events.enqueue(new TextEncoder().encode(`event: reconnect\nid: 7\ndata: ${data}\n\n`));
+  await turns();
+  const moved = requests.filter(({ url }) => url.startsWith('https://other.example/'));
+  assert.equal(moved[0].method, 'POST');
+  assert.equal(moved[0].headers.Authorization, undefined);
+  const gone = requests.find(({ url, method }) => method === 'DELETE' && url.endsWith('/session/cam/1'));
+  assert.equal(gone.headers.Authorization, 'Bearer hush');
+  await viewer.stop();
+});
+
+test('an event stream that is cut off goes on after the last event', async () => {
+  const rel = 'urn:ietf:params:whep:ext:core:server-sent-events';
+  serve((request) => {
+    if (request.url.endsWith('/sse')) return reply(201, { Location: '/session/cam/1/sse/9' });
+    if (request.url.endsWith('/sse/9')) {
+      return reply(200, { 'Content-Type': 'text/event-stream' }, 'event: active\nid: 41\ndata: {}\n\n');
+    }
+    return request.method === 'POST'
+      ? created({ Link: `</session/cam/1/sse>; rel="${rel}"; events="active"` })
+      : reply(204);
+  });
+  const viewer = new Viewer(WHEP);
+  await viewer.start();
+  await turns();
+  await advance(10_000);
+  await turns();
+  const polls = requests.filter(({ url }) => url.endsWith('/sse/9'));
+  assert.equal(polls[0].headers['Last-Event-ID'], undefined);
+  assert.equal(polls[1].headers['Last-Event-ID'], '41');
+  await viewer.stop();
+});
+
+test('a viewer offers to receive only, all codecs, and leaves the DTLS role open', async () => {
+  // RFC 9725 §4.4.4; draft-ietf-wish-whep §4.3.5, §4.3.6.
+  serve(() => created());
+  const viewer = new Viewer(WHEP);
+  await viewer.start();
+  const [pc] = FakePeer.all;
+  assert.deepEqual(pc.transceivers.map(({ kind, init }) => [kind, init.direction]), [['audio', 'recvonly'], ['video', 'recvonly']]);
+  // No preference is set, so what the browser can decode is what is offered.
+  assert.ok(pc.transceivers.every((each) => each.preferences === undefined));
+  const [{ body }] = of('POST');
+  const lines = (pattern) => body.match(pattern) ?? [];
+  assert.equal(lines(/^a=setup:actpass\r$/gm).length, 2);
+  for (const line of OFFER.split('\r\n').filter((each) => each.startsWith('a=rtpmap:'))) {
+    assert.ok(body.includes(line), line);
+  }
+  await viewer.stop();
+});
+
+test('the answer to a counter-offer has nothing to send', async () => {
+  // draft-ietf-wish-whep §4.3.5: the peer that answers has no track and no transceiver of its own, so it is recvonly.
+  serve((request) =>
+    request.method === 'POST' ? reply(406, { 'Content-Type': 'Application/SDP', Location: '/session/cam/2' }, OFFER) : reply(204));
+  const viewer = new Viewer(WHEP);
+  await viewer.start();
+  assert.deepEqual(FakePeer.all[1].transceivers, []);
+  assert.equal(of('PATCH').length, 1);
+  await viewer.stop();
+});
+
+test('unknown relations and parameters of links are ignored', async () => {
+  // RFC 9725 §4.6, §4.9; draft-ietf-wish-whep §4.10.
+  const link = [
+    '<https://x.example/ext>; rel="urn:ietf:params:whep:ext:future:thing"; x=1',
+    '<javascript:alert(1)>; rel="ice-server"',
+    '<stun:s.example>; rel="ice-server"; colour=blue',
+    '</session/cam/1/layer>; rel="urn:ietf:params:whep:ext:core:layer"',
+  ].join(', ');
+  serve(() => created({ Link: link }));
+  for (const client of [new Viewer(WHEP), new Publisher(WHIP, stream())]) {
+    requests.length = 0;
+    await client.start();
+    assert.deepEqual(FakePeer.all.at(-1).configuration.iceServers, [{ urls: 'stun:s.example' }]);
+    assert.deepEqual(requests.map(({ method }) => method), ['POST']);
+    await client.stop();
+  }
+});
+
+test('a WHEP URL is known by the content type of HEAD', async () => {
+  const types = { '/whep/cam': 'Application/SDP; x=1', '/live.m3u8': 'application/vnd.apple.mpegurl' };
+  serve((request) => {
+    const { pathname } = new URL(request.url);
+    return types[pathname] ? reply(200, { 'Content-Type': types[pathname] }) : reply(404, { 'Content-Type': 'application/sdp' });
+  });
+  const options = { token: 'hush', tokenFor: WHEP };
+  assert.equal(await isWhepUrl(WHEP, options), true);
+  assert.equal(requests[0].method, 'HEAD');
+  assert.equal(requests[0].headers.Authorization, 'Bearer hush');
+  assert.equal(await isWhepUrl('https://sfu.example/live.m3u8', options), false);
+  assert.equal(await isWhepUrl('https://sfu.example/gone', options), false);
+  assert.equal(await isWhepUrl('https://other.example/whep/cam', options), true);
+  assert.equal(requests[3].headers.Authorization, undefined);
+});
+
+test('307 and 308 are followed with the body and without the token, and the session is where they led', async () => {
+  // RFC 9725 §4.5; draft-ietf-wish-whep §4.7. Two real servers and the platform's own fetch.
+  mock.timers.reset();
+  globalThis.fetch = platformFetch;
+  const seen = [];
+  const listen = (answer) =>
+    new Promise((resolve) => {
+      const server = createServer((request, response) => {
+        let body = '';
+        request.on('data', (part) => { body += part; });
+        request.on('end', () => {
+          seen.push({ method: request.method, url: request.url, body, token: request.headers.authorization, at: server.name });
+          answer(request, response);
+        });
+      });
+      server.listen(0, '127.0.0.1', () => resolve(server));
+    });
+  const target = await listen((request, response) => {
+    if (request.method !== 'POST') return response.writeHead(204).end();
+    response.writeHead(201, { 'Content-Type': 'application/sdp', Location: '/session/cam/1', ETag: '"t"' }).end(ANSWER);
+  });
+  target.name = 'target';
+  const base = `http://127.0.0.1:${target.address().port}`;
+  for (const status of [307, 308]) {
+    const first = await listen((_, response) => response.writeHead(status, { Location: `${base}/whep/other` }).end());
+    first.name = 'first';
+    seen.length = 0;
+    const viewer = new Viewer(`http://127.0.0.1:${first.address().port}/whep/cam`, { token: 'hush' });
+    await viewer.start();
+    assert.equal(viewer.sessionUrl, `${base}/session/cam/1`);
+    await viewer.stop();
+    const [asked, led, ended] = seen;
+    assert.deepEqual([asked.at, led.at, ended.at], ['first', 'target', 'target']);
+    assert.deepEqual([asked.method, led.method, ended.method], ['POST', 'POST', 'DELETE']);
+    assert.equal(led.url, '/whep/other');
+    assert.equal(led.body, asked.body);
+    assert.match(led.body, /^v=0/);
+    assert.deepEqual([asked.token, led.token, ended.token], ['Bearer hush', undefined, undefined]);
+    first.closeAllConnections();
+    first.close();
+  }
+  target.closeAllConnections();
+  target.close();
 });
 
 // Streams hop through the event loop, which the fake clock leaves alone.
