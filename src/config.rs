@@ -16,6 +16,7 @@ mod load;
 mod node;
 mod print;
 mod problem;
+mod redirect;
 mod secret;
 mod value;
 mod word;
@@ -26,6 +27,7 @@ pub use keys::{Auth, Config, Http, Ice, Key, Limits, Log, Media, Play, Publish, 
 pub use load::{Effective, Flag, Source, Sources, load};
 pub use print::{effective, reference};
 pub use problem::{ConfigError, Place, Problem};
+pub use redirect::RedirectUrl;
 pub use secret::{Secret, Token};
 pub use word::{AudioCodec, Backend, LogLevel, PlayAbsent, Takeover, VideoCodec};
 

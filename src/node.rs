@@ -6,7 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use whitewater_control::{About, AbsentStream, Auth, HttpLimits, Network, Policy, Rate, Server};
+use whitewater_control::{
+    About, AbsentStream, Auth, HttpLimits, Network, Policy, Rate, Redirects, Server, TurnSecret,
+};
 use whitewater_dataplane::{BackendKind, Choice, Codec, DataPlane, SpawnError};
 
 use crate::advice::{self, Readings};
@@ -190,6 +192,17 @@ pub(crate) fn refuse_unserved(config: &Config) -> Result<(), StartError> {
             "ice.lite = false: full ICE is not available, this node is always the lite side",
         ));
     }
+    let keyless = config
+        .ice
+        .servers
+        .iter()
+        .any(config::IceServer::needs_secret);
+    if keyless && config.ice.turn_secret.is_empty() {
+        return Err(StartError::Config(
+            "ice.servers has a TURN server without username and credential: set them, or \
+             ice.turn_secret",
+        ));
+    }
     let auth = &config.auth;
     let guarded = auth_config(auth).asks();
     if guarded && auth.open {
@@ -344,6 +357,16 @@ fn control_config(config: &Config, about: About) -> whitewater_control::Config {
             ..HttpLimits::default()
         },
         ice_servers: config.ice.servers.iter().map(server).collect(),
+        turn: TurnSecret {
+            secret: config.ice.turn_secret.expose().to_owned(),
+            ttl: seconds(config.ice.turn_credential_ttl_s),
+        },
+        links_on_options: config.ice.links_on_options,
+        redirects: Redirects {
+            publish: config.publish.redirect.as_str().map(str::to_owned),
+            play: config.play.redirect.as_str().map(str::to_owned),
+        },
+        counter_offer: seconds(config.play.counter_offer_s),
         allowed_origins: http
             .allowed_origins
             .iter()
@@ -506,6 +529,18 @@ mod tests {
                 "{listen}"
             );
         }
+    }
+
+    #[test]
+    fn turn_servers_need_a_credential_from_somewhere() {
+        let server = (
+            "WHITEWATER_ICE_SERVERS",
+            "[{ urls = \"turn:turn.example\" }]",
+        );
+        let text = refusal(&[server]).expect("refused");
+        assert!(text.contains("ice.turn_secret"), "{text}");
+        let secret = ("WHITEWATER_ICE_TURN_SECRET", "hush-turn");
+        assert_eq!(refusal(&[server, secret]), None);
     }
 
     #[test]

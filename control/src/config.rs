@@ -16,6 +16,12 @@ pub struct Config {
     pub limits: HttpLimits,
     /// STUN and TURN servers that clients are told (RFC 9725 §4.6).
     pub ice_servers: Vec<IceServer>,
+    /// How credentials are made for TURN servers that have none of their own.
+    pub turn: TurnSecret,
+    /// Tell the servers in answers to OPTIONS that are no preflights too.
+    pub links_on_options: bool,
+    /// Other nodes that clients are sent to.
+    pub redirects: Redirects,
     /// Origins whose pages may read the management API, e.g. `https://admin.example`. The WHIP,
     /// WHEP and session routes are open to every origin.
     /// `*` stands for every origin.
@@ -31,6 +37,8 @@ pub struct Config {
     pub about: About,
     /// How long the data plane may take for an answer before the client gets 504.
     pub answer_timeout: Duration,
+    /// How long a counter-offer to a viewer may be answered (WHEP §4.3.2).
+    pub counter_offer: Duration,
     /// How long sessions may take to close at shutdown.
     pub drain_max: Duration,
 }
@@ -42,12 +50,16 @@ impl Default for Config {
             policy: Policy::default(),
             limits: HttpLimits::default(),
             ice_servers: Vec::new(),
+            turn: TurnSecret::default(),
+            links_on_options: false,
+            redirects: Redirects::default(),
             allowed_origins: Vec::new(),
             hosts: Vec::new(),
             trusted_proxies: Vec::new(),
             auth: Auth::default(),
             about: About::default(),
             answer_timeout: Duration::from_secs(5),
+            counter_offer: Duration::from_secs(30),
             drain_max: Duration::from_secs(2),
         }
     }
@@ -242,7 +254,7 @@ impl Network {
 pub struct IceServer {
     /// `stun:`, `stuns:`, `turn:` or `turns:` URIs (RFC 7064, RFC 7065), handed on unchanged.
     pub urls: Vec<String>,
-    /// For TURN.
+    /// For TURN; without it the credentials are made with [`TurnSecret`].
     pub username: Option<String>,
     /// For TURN.
     pub credential: Option<String>,
@@ -257,6 +269,44 @@ impl fmt::Debug for IceServer {
             .field("credential", &self.credential.as_ref().map(|_| "***"))
             .finish()
     }
+}
+
+/// The secret shared with TURN servers (draft-uberti-behave-turn-rest §2.2).
+#[derive(Clone)]
+pub struct TurnSecret {
+    /// The HMAC key; empty: no credentials are made.
+    pub secret: String,
+    /// How long a credential can be used.
+    pub ttl: Duration,
+}
+
+impl Default for TurnSecret {
+    fn default() -> Self {
+        TurnSecret {
+            secret: String::new(),
+            ttl: Duration::from_secs(86_400),
+        }
+    }
+}
+
+/// The key is a secret.
+impl fmt::Debug for TurnSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TurnSecret")
+            .field("is_set", &!self.secret.is_empty())
+            .field("ttl", &self.ttl)
+            .finish()
+    }
+}
+
+/// Other nodes that clients are sent to (RFC 9725 §4.5). In a URL `{stream}` stands for the
+/// stream's name, percent-encoded.
+#[derive(Clone, Debug, Default)]
+pub struct Redirects {
+    /// For POSTs of WHIP.
+    pub publish: Option<String>,
+    /// For POSTs of WHEP.
+    pub play: Option<String>,
 }
 
 /// What `/api/info` tells.
@@ -328,6 +378,12 @@ mod tests {
             ..Auth::default()
         };
         let text = format!("{auth:?}");
+        assert!(!text.contains("hush"), "{text}");
+        let turn = TurnSecret {
+            secret: "hush-turn".to_owned(),
+            ..TurnSecret::default()
+        };
+        let text = format!("{turn:?}");
         assert!(!text.contains("hush"), "{text}");
     }
 }

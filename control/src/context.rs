@@ -2,13 +2,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use hyper::header::HeaderValue;
 use tokio::sync::{Semaphore, watch};
 use whitewater_model::{Now, Registry};
 
 use crate::Config;
 use crate::auth::Guard;
 use crate::dialect::live777::Feed;
+use crate::events::Events;
+use crate::http::links::IceLinks;
 use crate::http::rate::Limiter;
 use crate::metrics::HttpCounters;
 use crate::plane::Line;
@@ -23,8 +24,8 @@ pub(crate) struct Context {
     pub(crate) line: Line,
     pub(crate) gates: Gates,
     pub(crate) feed: Feed,
-    /// One `Link` header value per ICE server URL.
-    pub(crate) ice_links: Vec<HeaderValue>,
+    pub(crate) events: Events,
+    pub(crate) ice_links: IceLinks,
     pub(crate) counters: HttpCounters,
     pub(crate) sse_clients: Arc<Semaphore>,
     /// True once the server goes away.
@@ -34,12 +35,7 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) fn new(
-        config: Config,
-        guard: Guard,
-        line: Line,
-        ice_links: Vec<HeaderValue>,
-    ) -> Self {
+    pub(crate) fn new(config: Config, guard: Guard, line: Line, ice_links: IceLinks) -> Self {
         Context {
             guard: Arc::new(guard),
             limiter: Limiter::new(&config.limits),
@@ -47,6 +43,7 @@ impl Context {
             line,
             gates: Gates::default(),
             feed: Feed::default(),
+            events: Events::default(),
             ice_links,
             counters: HttpCounters::default(),
             sse_clients: Arc::new(Semaphore::new(config.limits.sse_clients_max)),

@@ -14,6 +14,7 @@ mod auth;
 mod config;
 mod context;
 mod dialect;
+mod events;
 mod health;
 mod http;
 mod metrics;
@@ -24,6 +25,8 @@ mod session;
 mod whep;
 mod whip;
 
-pub use config::{About, Auth, Config, HttpLimits, IceServer, Network, Rate};
+pub use config::{
+    About, Auth, Config, HttpLimits, IceServer, Network, Rate, Redirects, TurnSecret,
+};
 pub use http::Server;
 pub use whitewater_model::{AbsentStream, Policy, Takeover};

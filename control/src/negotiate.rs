@@ -1,18 +1,21 @@
 //! What WHIP's and WHEP's POST have in common: an offer in, an answer and a session URL out.
 
+use std::time::SystemTime;
+
 use hyper::StatusCode;
-use hyper::header::{ETAG, HeaderValue, LINK, LOCATION};
-use tokio::sync::oneshot;
+use hyper::header::{CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, LINK, LOCATION};
+use tokio::sync::{OwnedMutexGuard, oneshot};
 use whitewater_link::{Negotiate, Refusal, RequestId, SessionId};
 use whitewater_model::{Error, Side, StreamName};
 
-use crate::context::Context;
+use crate::context::{Context, now};
+use crate::events;
 use crate::http::media_type::{self, FRAGMENT, SDP};
 use crate::http::path;
 use crate::http::precondition::etag;
 use crate::http::problem::Problem;
 use crate::http::request::Request;
-use crate::http::response::{Response, full};
+use crate::http::response::{Response, empty, full};
 use crate::http::router::{ACCEPT_PATCH, ACCEPT_POST};
 use crate::plane::{Ask, PostReply};
 use crate::random;
@@ -23,6 +26,10 @@ pub(crate) async fn post(
     stream: &StreamName,
     request: &mut Request,
 ) -> Result<Response, Problem> {
+    if let Some(elsewhere) = elsewhere(context, side, stream) {
+        request.skip_body().await;
+        return Ok(elsewhere);
+    }
     media_type::expect(&request.headers, &[SDP])
         .map_err(|problem| problem.with(ACCEPT_POST, SDP))?;
     let limits = &context.config.limits;
@@ -37,7 +44,11 @@ pub(crate) async fn post(
     match reply.await {
         Ok(PostReply::Made { answer, ice_tag }) => {
             tracing::info!(?session, ?stream, ?side, "session made");
-            Ok(created(context, stream, session, answer, ice_tag))
+            Ok(created(context, side, stream, session, answer, ice_tag))
+        }
+        Ok(PostReply::CounterOffered { offer, until }) => {
+            tracing::debug!(?session, ?stream, "counter-offer made");
+            Ok(counter_offered(context, stream, session, offer, until))
         }
         Ok(PostReply::Refused(refusal)) => {
             let problem = refused(refusal);
@@ -45,14 +56,45 @@ pub(crate) async fn post(
             Err(problem)
         }
         Ok(PostReply::Busy) => Err(busy()),
-        Ok(PostReply::TimedOut) => Err(Problem::new(
-            StatusCode::GATEWAY_TIMEOUT,
-            "the media side did not answer in time",
-        )),
+        Ok(PostReply::TimedOut) => Err(too_late()),
         Ok(PostReply::Gone) => Err(Problem::not_found(
             "the session was ended while it was being made",
         )),
         // The line's task ended: so does the server.
+        Err(_) => Err(Error::Draining.into()),
+    }
+}
+
+/// The answer to a counter-offer (WHEP §4.3.2): a PATCH of the session it was made for.
+pub(crate) async fn answer(
+    context: &Context,
+    session: SessionId,
+    answer: String,
+    gate: OwnedMutexGuard<()>,
+) -> Result<Response, Problem> {
+    let (reply, receiver) = oneshot::channel();
+    let ask = Ask::Answer {
+        session,
+        answer,
+        reply,
+        gate,
+    };
+    if !context.line.ask(ask) {
+        return Err(busy());
+    }
+    match receiver.await {
+        Ok(PostReply::Made { ice_tag, .. }) => {
+            tracing::info!(?session, "counter-offer answered");
+            let mut response = empty(StatusCode::NO_CONTENT);
+            let headers = response.headers_mut();
+            headers.insert(ETAG, etag(ice_tag));
+            headers.insert(ACCEPT_PATCH, HeaderValue::from_static(FRAGMENT));
+            Ok(response)
+        }
+        Ok(PostReply::Refused(refusal)) => Err(refused(refusal)),
+        Ok(PostReply::Busy) => Err(busy()),
+        Ok(PostReply::TimedOut) => Err(too_late()),
+        Ok(PostReply::Gone | PostReply::CounterOffered { .. }) => Err(Error::NoSuchSession.into()),
         Err(_) => Err(Error::Draining.into()),
     }
 }
@@ -91,6 +133,7 @@ fn ask(
         offer,
         locality: request.locality(),
         msid: admission.msid,
+        live: admission.live,
     });
     if context.line.ask(Ask::Post { negotiate, reply }) {
         Ok(receiver)
@@ -102,6 +145,7 @@ fn ask(
 
 fn created(
     context: &Context,
+    side: Side,
     stream: &StreamName,
     session: SessionId,
     answer: String,
@@ -109,33 +153,100 @@ fn created(
 ) -> Response {
     let mut response = full(StatusCode::CREATED, SDP, answer);
     let headers = response.headers_mut();
+    headers.insert(ETAG, etag(ice_tag));
+    headers.insert(ACCEPT_PATCH, HeaderValue::from_static(FRAGMENT));
+    introduce(context, side, stream, session, headers);
+    response
+}
+
+/// WHEP §4.3.2: 406 with an offer of ours, the session it will make, and until when. There is no
+/// entity tag before there is an ICE session.
+fn counter_offered(
+    context: &Context,
+    stream: &StreamName,
+    session: SessionId,
+    offer: String,
+    until: SystemTime,
+) -> Response {
+    let mut response = full(StatusCode::NOT_ACCEPTABLE, SDP, offer);
+    let headers = response.headers_mut();
+    // RFC 9110 §5.6.7: a date has blanks and a comma, so it is quoted as a parameter.
+    let content_type = format!("{SDP}; valid-until=\"{}\"", httpdate::fmt_http_date(until));
+    if let Ok(content_type) = HeaderValue::from_str(&content_type) {
+        headers.insert(CONTENT_TYPE, content_type);
+    }
+    headers.insert(ACCEPT_PATCH, HeaderValue::from_static(SDP));
+    introduce(context, Side::Subscribe, stream, session, headers);
+    response
+}
+
+/// What a client has to know of its session.
+fn introduce(
+    context: &Context,
+    side: Side,
+    stream: &StreamName,
+    session: SessionId,
+    headers: &mut HeaderMap,
+) {
     let location = format!("/session/{}/{session}", path::encode(stream));
     // Unreserved characters, escapes and hex digits are always a valid value.
+    let links = events::links(&location);
     if let Ok(location) = HeaderValue::from_str(&location) {
         headers.insert(LOCATION, location);
     }
-    headers.insert(ETAG, etag(ice_tag));
-    headers.insert(ACCEPT_PATCH, HeaderValue::from_static(FRAGMENT));
-    for link in &context.ice_links {
-        headers.append(LINK, link.clone());
+    // WHEP §4.10: each extension has a link of its own.
+    for link in links.iter().filter(|_| side == Side::Subscribe) {
+        if let Ok(link) = HeaderValue::from_str(link) {
+            headers.append(LINK, link);
+        }
     }
+    tell_servers(context, session, headers);
+}
+
+/// RFC 9725 §4.6: the STUN and TURN servers.
+pub(crate) fn tell_servers(context: &Context, session: SessionId, headers: &mut HeaderMap) {
+    for link in context.ice_links.for_session(session, now().unix_ms) {
+        headers.append(LINK, link);
+    }
+}
+
+/// RFC 9725 §4.5: another node, if clients are sent there. The body is sent again, unchanged.
+fn elsewhere(context: &Context, side: Side, stream: &StreamName) -> Option<Response> {
+    let redirects = &context.config.redirects;
+    let template = match side {
+        Side::Publish => redirects.publish.as_ref(),
+        Side::Subscribe => redirects.play.as_ref(),
+    };
+    let url = fill(template?, stream);
+    let mut response = empty(StatusCode::TEMPORARY_REDIRECT);
     response
+        .headers_mut()
+        .insert(LOCATION, HeaderValue::from_str(&url).ok()?);
+    Some(response)
+}
+
+/// A URL template with the stream's name in it.
+pub(crate) fn fill(template: &str, stream: &StreamName) -> String {
+    template.replace("{stream}", &path::encode(stream))
+}
+
+fn too_late() -> Problem {
+    Problem::new(
+        StatusCode::GATEWAY_TIMEOUT,
+        "the media side did not answer in time",
+    )
 }
 
 fn refused(refusal: Refusal) -> Problem {
     match refusal {
         Refusal::Malformed(rule) => Problem::bad_request(rule),
         Refusal::Unsupported(what) => Problem::unprocessable(what),
-        // WHEP §4.3.2 leaves the choice between a counter-offer and refusing. The line has no
-        // way to bring a counter-offer's answer back, so none is made.
-        Refusal::CounterOffer(_) => Problem::unprocessable(
-            "the offer has no section and codec for any track of this stream",
-        ),
+        // The line's task answers these by a reply of its own.
+        Refusal::CounterOffer(_) | Refusal::Internal => Problem::internal(),
         Refusal::Full { what, max } => {
             Problem::overloaded(format!("the limit {what} of {max} is reached"))
         }
         Refusal::Draining => Error::Draining.into(),
-        Refusal::Internal => Problem::internal(),
     }
 }
 

@@ -10,15 +10,16 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, OwnedMutexGuard, mpsc, oneshot};
 use whitewater_link::{
-    Command, ControlPort, Event, LoopReport, Negotiate, PatchOutcome, PatchRefusal, Refusal,
-    Report, RequestId, SessionCommand, SessionId, SessionState, ShardIndex,
+    Answer, Command, ControlPort, Event, LoopReport, Negotiate, PatchOutcome, PatchRefusal,
+    Refusal, Report, RequestId, SessionCommand, SessionId, SessionState, ShardIndex,
 };
+use whitewater_model::Answered;
 
 use crate::context::{Context, now};
 use crate::random;
@@ -52,6 +53,14 @@ pub(crate) enum Ask {
         /// Held until the answer is here, so that the next PATCH meets the tag this one leaves.
         gate: OwnedMutexGuard<()>,
     },
+    /// The answer to a counter-offer; its reply is as that of a POST.
+    Answer {
+        session: SessionId,
+        answer: String,
+        reply: oneshot::Sender<PostReply>,
+        /// As in a `Patch`.
+        gate: OwnedMutexGuard<()>,
+    },
 }
 
 /// What came of a POST.
@@ -59,6 +68,11 @@ pub(crate) enum PostReply {
     Made {
         answer: String,
         ice_tag: u128,
+    },
+    /// An offer of the data plane's own, which may be answered until then.
+    CounterOffered {
+        offer: String,
+        until: SystemTime,
     },
     Refused(Refusal),
     /// The queue to the data plane is full, or the data plane is gone.
@@ -138,6 +152,11 @@ enum Waiting {
     },
     Patch {
         reply: oneshot::Sender<PatchReply>,
+        gate: OwnedMutexGuard<()>,
+    },
+    Answer {
+        session: SessionId,
+        reply: oneshot::Sender<PostReply>,
         gate: OwnedMutexGuard<()>,
     },
 }
@@ -261,6 +280,24 @@ impl Plane {
                     Waiting::Patch { reply, gate },
                 )
             }
+            Ask::Answer {
+                session,
+                answer,
+                reply,
+                gate,
+            } => {
+                let command = Command::Answer(Box::new(Answer {
+                    request,
+                    session,
+                    answer,
+                }));
+                let waiting = Waiting::Answer {
+                    session,
+                    reply,
+                    gate,
+                };
+                (command, waiting)
+            }
         };
         if self.port.commands.is_abandoned() || self.port.commands.push(command).is_err() {
             self.give_up(waiting, GaveUp::Busy);
@@ -301,6 +338,23 @@ impl Plane {
                     GaveUp::TimedOut => PatchReply::TimedOut,
                 });
             }
+            Waiting::Answer {
+                session,
+                reply,
+                gate,
+            } => {
+                let reply_with = match why {
+                    // Nothing was asked: the counter-offer stays.
+                    GaveUp::Busy => PostReply::Busy,
+                    GaveUp::TimedOut => {
+                        self.context
+                            .act(|registry, now| registry.abandon(session, now));
+                        PostReply::TimedOut
+                    }
+                };
+                drop(gate);
+                let _ = reply.send(reply_with);
+            }
         }
     }
 
@@ -330,17 +384,24 @@ impl Plane {
                 answer,
                 tracks,
                 has_data_channel,
+                video_line,
             } => {
                 let Some(ice_tag) = random::bits() else {
                     context.act(|registry, now| registry.abandon(session, now));
                     tracing::error!("the kernel gives no random bits");
                     return;
                 };
-                let wanted = context.act(|registry, now| {
-                    registry.answered(session, shard, tracks, has_data_channel, ice_tag, now)
-                });
-                let Some(Waiting::Post { reply, .. }) = self.waiting.remove(&request) else {
-                    return;
+                let made = Answered {
+                    shard,
+                    tracks,
+                    has_data_channel,
+                    video_line,
+                    ice_tag,
+                };
+                let wanted = context.act(|registry, now| registry.answered(session, made, now));
+                let reply = match self.waiting.remove(&request) {
+                    Some(Waiting::Post { reply, .. } | Waiting::Answer { reply, .. }) => reply,
+                    _ => return,
                 };
                 if !wanted {
                     let _ = reply.send(PostReply::Gone);
@@ -355,12 +416,7 @@ impl Plane {
                 request,
                 session,
                 refusal,
-            } => {
-                context.act(|registry, now| registry.refused(session, now));
-                if let Some(Waiting::Post { reply, .. }) = self.waiting.remove(&request) {
-                    let _ = reply.send(PostReply::Refused(refusal));
-                }
-            }
+            } => self.refused(request, session, refusal),
             Event::Patched {
                 request,
                 session,
@@ -383,11 +439,50 @@ impl Plane {
                 epoch,
                 tracks,
             } => context.act(|registry, _| registry.stream_up(stream, epoch, tracks)),
+            Event::Uncarried { session, epoch } => {
+                if context.registry().should_reconnect(session, epoch) {
+                    context.events.reconnect(session);
+                }
+            }
             Event::PublisherSilent { session, silent } => {
                 context.act(|registry, now| registry.publisher_silent(session, silent, now));
             }
             Event::ShardRestarted { shard } => {
                 tracing::warn!(shard = shard.0, "shard restarted");
+            }
+        }
+    }
+
+    fn refused(&mut self, request: RequestId, session: SessionId, refusal: Refusal) {
+        let context = self.context.clone();
+        match (self.waiting.remove(&request), refusal) {
+            // It can still be answered until its time is over.
+            (Some(Waiting::Answer { reply, .. }), refusal) => {
+                let _ = reply.send(PostReply::Refused(refusal));
+            }
+            (Some(Waiting::Post { reply, .. }), Refusal::CounterOffer(offer)) => {
+                let patience = context.config.counter_offer;
+                let (mono, until) = (Instant::now() + patience, SystemTime::now() + patience);
+                let wanted = context.act(|registry, _| registry.counter_offered(session, mono));
+                if !wanted {
+                    let _ = reply.send(PostReply::Gone);
+                } else if reply
+                    .send(PostReply::CounterOffered { offer, until })
+                    .is_err()
+                {
+                    context.act(|registry, now| registry.abandon(session, now));
+                }
+            }
+            // Nobody waits: the data plane must not keep it either.
+            (_, Refusal::CounterOffer(_)) => context.act(|registry, now| {
+                registry.counter_offered(session, now.mono);
+                registry.abandon(session, now);
+            }),
+            (waiting, refusal) => {
+                context.act(|registry, now| registry.refused(session, now));
+                if let Some(Waiting::Post { reply, .. }) = waiting {
+                    let _ = reply.send(PostReply::Refused(refusal));
+                }
             }
         }
     }

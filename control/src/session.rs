@@ -10,9 +10,10 @@ use tokio::sync::{OwnedMutexGuard, oneshot};
 use whitewater_link::{MediaKind, PatchRefusal, SessionId};
 use whitewater_model::{Error, SessionRef, StreamName};
 
+use crate::auth::Rights;
 use crate::context::Context;
 use crate::http::body::read_json;
-use crate::http::media_type::{self, FRAGMENT};
+use crate::http::media_type::{self, FRAGMENT, SDP};
 use crate::http::precondition::{Demand, etag};
 use crate::http::problem::Problem;
 use crate::http::request::Request;
@@ -33,7 +34,7 @@ pub(crate) async fn serve(
         Method::POST => mute(context, stream, session, request).await,
         _ => {
             // RFC 9725 §4.1: success without content.
-            find(context, stream, session, request)?;
+            find_any(context, stream, session, request)?;
             Ok(empty(StatusCode::NO_CONTENT))
         }
     }
@@ -46,7 +47,7 @@ fn delete(
     session: SessionId,
     request: &Request,
 ) -> Result<Response, Problem> {
-    find(context, stream, session, request)?;
+    find_any(context, stream, session, request)?;
     let principal = &request.grant.principal;
     context.act(|registry, now| registry.close_session(stream, session, principal, now))?;
     tracing::info!(?session, "session ended by its client");
@@ -61,7 +62,9 @@ async fn patch(
     session: SessionId,
     request: &mut Request,
 ) -> Result<Response, Problem> {
-    let found = find(context, stream, session, request)?;
+    let Found::Live(found) = find_any(context, stream, session, request)? else {
+        return answer(context, stream, session, request).await;
+    };
     media_type::expect(&request.headers, &[FRAGMENT])
         .map_err(|problem| problem.with(ACCEPT_PATCH, FRAGMENT))?;
     let demand = Demand::read(&request.headers);
@@ -102,6 +105,30 @@ async fn patch(
             "the media side did not answer in time",
         )),
         Err(_) => Err(Error::Draining.into()),
+    }
+}
+
+/// WHEP §4.3.2: the answer to a counter-offer. It needs no tag, there is none yet.
+async fn answer(
+    context: &Context,
+    stream: &StreamName,
+    session: SessionId,
+    request: &mut Request,
+) -> Result<Response, Problem> {
+    media_type::expect(&request.headers, &[SDP])
+        .map_err(|problem| problem.with(ACCEPT_PATCH, SDP))?;
+    let limits = &context.config.limits;
+    let text = request
+        .read_text(limits.sdp_size_max, limits.body_timeout)
+        .await?;
+    let gate = context.gates.enter(session).await?;
+    match find_any(context, stream, session, request)? {
+        Found::Offered => negotiate::answer(context, session, text, gate).await,
+        // Another answer was faster.
+        Found::Live(_) => Err(Problem::new(
+            StatusCode::CONFLICT,
+            "this session's counter-offer was answered already",
+        )),
     }
 }
 
@@ -180,6 +207,29 @@ pub(crate) fn find(
     // Tokens with the same subject are one principal, but need not allow the same.
     request.grant.on(stream, found.side.into())?;
     Ok(found)
+}
+
+/// What a session URL stands for.
+enum Found {
+    Live(SessionRef),
+    /// A counter-offer that waits for its answer.
+    Offered,
+}
+
+/// As [`find`], also where a counter-offer waits for its answer.
+fn find_any(
+    context: &Context,
+    stream: &StreamName,
+    session: SessionId,
+    request: &Request,
+) -> Result<Found, Problem> {
+    let principal = &request.grant.principal;
+    let offered = context.registry().counter_offer(stream, session, principal);
+    if offered.is_err() {
+        return find(context, stream, session, request).map(Found::Live);
+    }
+    request.grant.on(stream, Rights::SUBSCRIBE)?;
+    Ok(Found::Offered)
 }
 
 /// One PATCH at a time and session: each has to meet the tag the one before left.

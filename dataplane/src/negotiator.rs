@@ -8,10 +8,11 @@ use std::time::Instant;
 
 use rand::rngs::StdRng;
 use whitewater_engine::Command as ShardCommand;
-use whitewater_engine::admission::Negotiator as Admitter;
+use whitewater_engine::admission::{Admission, Negotiator as Admitter};
 use whitewater_link::queue::{Doorbell, Receiver, Sender};
 use whitewater_link::{
-    Command, Event, Negotiate, PatchRefusal, Refusal, SessionCommand, ShardIndex,
+    Answer, Command, Event, Negotiate, PatchRefusal, Refusal, RequestId, SessionCommand, SessionId,
+    ShardIndex,
 };
 use whitewater_sdp::{Fragment, Limits};
 
@@ -57,7 +58,17 @@ impl Negotiator {
     /// False when this was the last command.
     fn handle(&mut self, command: Command) -> bool {
         match command {
-            Command::Negotiate(negotiate) => self.negotiate(&negotiate),
+            Command::Negotiate(negotiate) => {
+                if let Err(refusal) = self.admit(&negotiate) {
+                    self.refuse(negotiate.request, negotiate.session, refusal);
+                }
+            }
+            Command::Answer(answer) => {
+                if let Err(refusal) = self.answer(&answer) {
+                    self.refuse(answer.request, answer.session, refusal);
+                }
+            }
+            Command::Withdraw { session } => self.admitter.withdraw(session),
             Command::Session {
                 shard,
                 session,
@@ -98,6 +109,7 @@ impl Negotiator {
                 }
             },
             Command::DestroyStream { stream, reason } => {
+                self.admitter.forget_stream(stream);
                 for index in 0..self.shards.len() {
                     let shard = ShardIndex(index as u16);
                     self.send_surely(shard, || ShardCommand::DestroyStream { stream, reason });
@@ -111,28 +123,19 @@ impl Negotiator {
         true
     }
 
-    fn negotiate(&mut self, negotiate: &Negotiate) {
-        let refusal = match self.admit(negotiate) {
-            Ok(()) => return,
-            Err(refusal) => refusal,
-        };
+    fn refuse(&mut self, request: RequestId, session: SessionId, refusal: Refusal) {
         self.tell(Event::Refused {
-            request: negotiate.request,
-            session: negotiate.session,
+            request,
+            session,
             refusal,
         });
     }
 
     fn admit(&mut self, negotiate: &Negotiate) -> Result<(), Refusal> {
-        let full = Refusal::Full {
-            what: "sessions",
-            max: self.sessions_max,
-        };
         let load = |index: usize| self.loads[index].load(Ordering::Relaxed);
-        let total: u32 = (0..self.shards.len()).map(load).sum();
         let least = (0..self.shards.len()).min_by_key(|&index| load(index));
-        let Some(index) = least.filter(|_| total < self.sessions_max) else {
-            return Err(full);
+        let Some(index) = least.filter(|_| self.has_room()) else {
+            return Err(self.full());
         };
         let shard = ShardIndex(index as u16);
         let now = Instant::now();
@@ -142,19 +145,44 @@ impl Negotiator {
             return Err(Refusal::Internal);
         }
         let admitter = &mut self.admitter;
-        let admit = || admitter.admit(now, negotiate, shard, &addresses);
-        // Nothing of a half-built session is kept; the negotiator's random generator may have
-        // moved on, which does no harm.
-        let admission = catch_unwind(AssertUnwindSafe(admit)).unwrap_or_else(|_| {
-            tracing::error!(session = ?negotiate.session, "negotiation panicked");
-            Err(Refusal::Internal)
+        let admission = contained(negotiate.session, || {
+            admitter.admit(now, negotiate, shard, &addresses)
         })?;
+        self.place(shard, admission)
+    }
+
+    fn answer(&mut self, answer: &Answer) -> Result<(), Refusal> {
+        let shard = self.admitter.counter_offer_shard(answer.session);
+        if !self.has_room() {
+            return Err(self.full());
+        }
+        let admitter = &mut self.admitter;
+        let admission = contained(answer.session, || admitter.answer(Instant::now(), answer))?;
+        self.place(shard.ok_or(Refusal::Internal)?, admission)
+    }
+
+    fn place(&mut self, shard: ShardIndex, admission: Box<Admission>) -> Result<(), Refusal> {
         if !self.send(shard, ShardCommand::Admit(admission)) {
-            return Err(full);
+            return Err(self.full());
         }
         // Counted at once, so that a burst of joins spreads; the shard's own count follows.
-        self.loads[index].fetch_add(1, Ordering::Relaxed);
+        if let Some(load) = self.loads.get(usize::from(shard.0)) {
+            load.fetch_add(1, Ordering::Relaxed);
+        }
         Ok(())
+    }
+
+    fn has_room(&self) -> bool {
+        let loads = self.loads.iter();
+        let total: u32 = loads.map(|load| load.load(Ordering::Relaxed)).sum();
+        total < self.sessions_max
+    }
+
+    fn full(&self) -> Refusal {
+        Refusal::Full {
+            what: "sessions",
+            max: self.sessions_max,
+        }
     }
 
     fn send(&mut self, shard: ShardIndex, command: ShardCommand) -> bool {
@@ -189,4 +217,16 @@ impl Negotiator {
             self.send_surely(ShardIndex(index as u16), || ShardCommand::Shutdown);
         }
     }
+}
+
+/// Nothing of a half-built session is kept; the negotiator's random generator may have moved on,
+/// which does no harm.
+fn contained(
+    session: SessionId,
+    work: impl FnOnce() -> Result<Box<Admission>, Refusal>,
+) -> Result<Box<Admission>, Refusal> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        tracing::error!(?session, "negotiation panicked");
+        Err(Refusal::Internal)
+    })
 }

@@ -12,9 +12,9 @@ use super::value::{Refused, Value, quoted};
 pub struct IceServer {
     /// URLs of the server, at least one (RFC 7064 §3.1, RFC 7065 §3.1).
     pub urls: Vec<String>,
-    /// User name; empty for STUN.
+    /// User name; empty for STUN, and for TURN where `ice.turn_secret` is set.
     pub username: String,
-    /// Long-term credential; empty for STUN.
+    /// Long-term credential; empty as the user name.
     pub credential: Secret,
 }
 
@@ -41,9 +41,8 @@ impl Value for IceServer {
         if server.urls.is_empty() {
             return Err(Refused::new(node, Self::allowed(range)).complaint("has no urls"));
         }
-        let relays = server.urls.iter().any(|url| url.starts_with("turn"));
-        if relays && (server.username.is_empty() || server.credential.is_empty()) {
-            let complaint = "is a TURN server without username or credential";
+        if server.username.is_empty() != server.credential.is_empty() {
+            let complaint = "has one of username and credential without the other";
             return Err(Refused::new(node, Self::allowed(range)).complaint(complaint));
         }
         Ok(server)
@@ -63,6 +62,11 @@ impl Value for IceServer {
 }
 
 impl IceServer {
+    /// Whether clients need credentials that are not written here.
+    pub fn needs_secret(&self) -> bool {
+        self.username.is_empty() && self.urls.iter().any(|url| url.starts_with("turn"))
+    }
+
     fn read_entry(&mut self, entry: &Entry, range: &RangeInclusive<i64>) -> Result<(), Refused> {
         let below = |refused: Refused| refused.below(&format!(".{}", entry.name));
         match entry.name.as_str() {

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use super::address::{HostName, Network, Origin};
 use super::ice_server::IceServer;
 use super::node::{Node, Shape};
+use super::redirect::RedirectUrl;
 use super::secret::{Secret, Token};
 use super::value::{Refused, Value};
 use super::word::{AudioCodec, Backend, LogLevel, PlayAbsent, Takeover, VideoCodec};
@@ -210,8 +211,17 @@ sections! {
     Ice in ice {
         /// Be the lite side of ICE, for nodes with a reachable address; false: full ICE.
         lite: bool = true;
-        /// STUN and TURN servers told to WHIP and WHEP clients. STUN URLs need no user name.
+        /// STUN and TURN servers told to WHIP and WHEP clients. STUN URLs need no user name. TURN
+        /// URLs have a user name and a credential of their own, or ice.turn_secret is set.
         servers: Vec<IceServer> = Vec::new();
+        /// Secret shared with the TURN servers that have no user name of their own (coturn's
+        /// static-auth-secret). Every session is then told credentials made with it.
+        turn_secret: Secret = Secret::default();
+        /// How long such credentials can be used.
+        turn_credential_ttl_s: u32 = DAY_S as u32, unit: "seconds", range: 60..=DAY_S;
+        /// Tell the servers in answers to OPTIONS too, for clients which ask before they offer.
+        /// Preflights of browsers are never told.
+        links_on_options: bool = false;
     }
 
     /// How streams come and go.
@@ -237,12 +247,21 @@ sections! {
         takeover: Takeover = Takeover::Silent;
         /// A publisher that has not been heard of for this long is silent.
         silent_after_ms: u32 = 3000, unit: "milliseconds", range: 500..=600_000;
+        /// Send publishers to another node: their POST is answered 307 with this URL, where {stream}
+        /// stands for the stream. Empty: nobody is sent away.
+        redirect: RedirectUrl = RedirectUrl::default();
     }
 
     /// What viewers meet.
     Play in play {
         /// A viewer of a stream without a publisher waits for one, or is refused with 409.
         absent: PlayAbsent = PlayAbsent::Wait;
+        /// A viewer that could play nothing of a stream is answered 406 with a counter-offer, which
+        /// it may accept for this long.
+        counter_offer_s: u32 = 30, unit: "seconds", range: 2..=600;
+        /// Send viewers to another node: their POST is answered 307 with this URL, where {stream}
+        /// stands for the stream. Empty: nobody is sent away.
+        redirect: RedirectUrl = RedirectUrl::default();
     }
 
     /// Caps: what the node does not go beyond, whoever asks.

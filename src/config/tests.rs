@@ -552,6 +552,8 @@ const SECRETS: &str = r#"
 [auth]
 tokens = ["hush-token"]
 secret = "hush-key"
+[ice]
+turn_secret = "hush-turn"
 [[ice.servers]]
 urls = ["turn:turn.example:3478"]
 username = "user"
@@ -648,8 +650,8 @@ fn ice_servers_are_judged_part_by_part() {
             "ice.servers[0].urls cannot be",
         ),
         (
-            "[{ urls = \"turn:a\" }]",
-            "is a TURN server without username or credential",
+            "[{ urls = \"turn:a\", username = \"u\" }]",
+            "has one of username and credential without the other",
         ),
         ("[{ url = \"stun:a\" }]", "did you mean urls?"),
         (

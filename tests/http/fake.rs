@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use whitewater_link::{
     CloseReason, Command, ControlPort, Epoch, Event, Locality, LoopReport, MediaKind, PatchOutcome,
-    PatchRefusal, PlanePort, Refusal, Report, Role, SessionCommand, SessionId, SessionReport,
-    SessionState, ShardIndex, StreamId, TrackInfo, Traffic, line,
+    PatchRefusal, PlanePort, Reception, Refusal, Report, Role, SessionCommand, SessionId,
+    SessionReport, SessionState, ShardIndex, StreamId, TrackInfo, TrackReport, Traffic, line,
 };
 
 /// The test's handle on it.
@@ -29,6 +29,7 @@ pub(crate) struct Seen {
     pub(crate) destroyed: Vec<StreamId>,
     pub(crate) muted: Vec<(SessionId, MediaKind, bool)>,
     pub(crate) patched: Vec<(SessionId, String)>,
+    pub(crate) withdrawn: Vec<SessionId>,
     pub(crate) shutdowns: usize,
     pub(crate) live: usize,
 }
@@ -115,6 +116,7 @@ struct Plane {
     seen: Arc<Mutex<Seen>>,
     orders: mpsc::Receiver<Order>,
     sessions: HashMap<SessionId, Session>,
+    offered: HashMap<SessionId, whitewater_link::Negotiate>,
     late: Vec<(Instant, Event)>,
     reporting: bool,
     held: bool,
@@ -137,6 +139,7 @@ impl Plane {
             seen,
             orders,
             sessions: HashMap::new(),
+            offered: HashMap::new(),
             late: Vec::new(),
             reporting: true,
             held: false,
@@ -191,6 +194,11 @@ impl Plane {
                 });
                 self.negotiate(*wish);
             }
+            Command::Answer(answer) => self.answered(&answer),
+            Command::Withdraw { session } => {
+                self.offered.remove(&session);
+                self.note(|seen, _| seen.withdrawn.push(session));
+            }
             Command::Session {
                 session, command, ..
             } => self.obey_session(session, command),
@@ -208,12 +216,43 @@ impl Plane {
     fn negotiate(&mut self, wish: whitewater_link::Negotiate) {
         let (request, session) = (wish.request, wish.session);
         if let Some(refusal) = refusal(&wish.offer) {
+            if let Refusal::CounterOffer(_) = refusal {
+                self.offered.insert(session, wish);
+            }
             return self.tell(Event::Refused {
                 request,
                 session,
                 refusal,
             });
         }
+        self.make(wish);
+    }
+
+    fn answered(&mut self, answer: &whitewater_link::Answer) {
+        let refusal = refusal(&answer.answer);
+        let (request, session) = (answer.request, answer.session);
+        match (self.offered.remove(&session), refusal) {
+            (Some(wish), None) => {
+                let offer = answer.answer.clone();
+                self.make(whitewater_link::Negotiate {
+                    request,
+                    offer,
+                    ..wish
+                });
+            }
+            (wish, refusal) => {
+                self.offered.extend(wish.map(|wish| (session, wish)));
+                self.tell(Event::Refused {
+                    request,
+                    session,
+                    refusal: refusal.unwrap_or(Refusal::Internal),
+                });
+            }
+        }
+    }
+
+    fn make(&mut self, wish: whitewater_link::Negotiate) {
+        let (request, session) = (wish.request, wish.session);
         let shard = self.next_shard % SHARDS;
         self.next_shard += 1;
         let made = Session {
@@ -235,6 +274,7 @@ impl Plane {
             answer: format!("v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na={direction}\r\n"),
             tracks: vec![track("VP8")],
             has_data_channel: wish.offer.contains("m=application"),
+            video_line: Some(0),
         };
         match attribute(&wish.offer, "x-answer-after-ms") {
             None => self.tell(answered),
@@ -361,7 +401,14 @@ impl Plane {
                     .map(|(id, session)| SessionReport {
                         session: *id,
                         traffic: session.traffic,
-                        tracks: Vec::new(),
+                        tracks: vec![TrackReport {
+                            kind: MediaKind::Video,
+                            traffic: session.traffic,
+                            keyframe_requests: 0,
+                            keyframes: 0,
+                            repeated: Traffic::default(),
+                            reception: Reception::default(),
+                        }],
                         silent_for: Duration::from_secs(3600),
                     })
                     .collect(),
@@ -408,7 +455,7 @@ fn refusal(offer: &str) -> Option<Refusal> {
         "unsupported" => Some(Refusal::Unsupported(
             "m-section 0 has no codec we know".into(),
         )),
-        "counter" => Some(Refusal::CounterOffer("v=0".into())),
+        "counter" => Some(Refusal::CounterOffer("v=0\r\na=sendonly\r\n".into())),
         "full" => Some(Refusal::Full {
             what: "media.max_sessions",
             max: 7,

@@ -4,7 +4,7 @@ use whitewater_control::AbsentStream;
 use whitewater_link::{Event, SessionState};
 
 use crate::fake::{epoch_of, track};
-use crate::world::{OFFER, World, made, offer_with};
+use crate::world::{OFFER, World, made};
 
 #[tokio::test]
 async fn e_get_1_the_endpoint_answers_get_with_nothing() {
@@ -43,16 +43,6 @@ async fn e_post_3_other_content_types_and_malformed_offers_are_refused() {
     world.post_sdp("/whep/a", "zzz").await.problem(400);
     world.post_sdp("/whep/a", "").await.problem(400);
     assert_eq!(world.stream("a").await, None);
-}
-
-#[tokio::test]
-async fn e_sdp_7_an_offer_that_cannot_carry_the_stream_is_422_and_never_a_bare_406() {
-    let world = World::new().await;
-    world.publish("a").await;
-    let reply = world
-        .post_sdp("/whep/a", &offer_with("a=x-refuse:counter"))
-        .await;
-    reply.problem(422);
 }
 
 #[tokio::test]

@@ -315,7 +315,10 @@ async fn w_ice_1_to_3_servers_are_told_one_link_each() {
     .await;
     for path in ["/whip/a", "/whep/a"] {
         let reply = world.post_sdp(path, OFFER).await.expect(201);
-        let links: Vec<_> = reply.headers.get_all("link").iter().collect();
+        let links = reply.headers.get_all("link").iter();
+        let links: Vec<_> = links
+            .filter(|link| link.to_str().is_ok_and(|link| link.contains("ice-server")))
+            .collect();
         assert_eq!(links[0], "<stun:s.example:3478>; rel=\"ice-server\"");
         assert_eq!(
             links[1],

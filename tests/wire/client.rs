@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use str0m::change::{SdpAnswer, SdpPendingOffer};
+use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
 use str0m::format::{Codec, FormatParams};
 use str0m::media::{Direction, Frequency, MediaKind, Mid, Pt};
 use str0m::net::{Protocol, Receive};
@@ -32,6 +32,9 @@ pub(crate) struct Wish {
     pub(crate) part: Part,
     /// The video codecs with their payload types, most wanted first.
     pub(crate) video: Vec<(Codec, u8)>,
+    pub(crate) audio: bool,
+    /// What a counter-offer is answered with.
+    pub(crate) answer_video: Vec<(Codec, u8)>,
 }
 
 impl Wish {
@@ -43,6 +46,8 @@ impl Wish {
         Wish {
             part: Part::Publish(pattern),
             video: vec![(Codec::Vp8, 96)],
+            audio: true,
+            answer_video: Vec::new(),
         }
     }
 
@@ -50,11 +55,26 @@ impl Wish {
         Wish {
             part: Part::Watch,
             video: vec![(Codec::Vp8, 96)],
+            audio: true,
+            answer_video: Vec::new(),
         }
     }
 
     pub(crate) fn with_video(mut self, video: &[(Codec, u8)]) -> Self {
         self.video = video.to_vec();
+        self
+    }
+
+    #[allow(dead_code, reason = "not for the fan-out bench")]
+    pub(crate) fn without_audio(mut self) -> Self {
+        self.audio = false;
+        self
+    }
+
+    /// Answers a counter-offer with these codecs.
+    #[allow(dead_code, reason = "not for the fan-out bench")]
+    pub(crate) fn answering_with(mut self, video: &[(Codec, u8)]) -> Self {
+        self.answer_video = video.to_vec();
         self
     }
 
@@ -120,14 +140,29 @@ impl Client {
         let path = format!("/{}/{stream}", wish.verb());
         let answer = request(http, "POST", &path, Some(("application/sdp", &offer)))
             .expect("the node answers");
-        if answer.status != 201 {
+        let countered = answer.status == 406 && !wish.answer_video.is_empty();
+        if answer.status != 201 && !countered {
             return Err(Box::new(answer));
         }
         let session = answer.header("location").expect("a location").to_owned();
-        let parsed = SdpAnswer::from_sdp_string(&answer.body).expect("an answer");
-        rtc.sdp_api()
-            .accept_answer(pending.0, parsed)
-            .expect("an answer that fits the offer");
+        let mut wish = wish;
+        if countered {
+            wish.video = wish.answer_video.clone();
+            rtc = build(&wish, address);
+            let offer = SdpOffer::from_sdp_string(&answer.body).expect("an offer");
+            let own = rtc.sdp_api().accept_offer(offer);
+            let own = own.expect("an offer with our codec").to_sdp_string();
+            let taken = request(http, "PATCH", &session, Some(("application/sdp", &own)))
+                .expect("the node answers");
+            if taken.status != 204 {
+                return Err(Box::new(taken));
+            }
+        } else {
+            let parsed = SdpAnswer::from_sdp_string(&answer.body).expect("an answer");
+            rtc.sdp_api()
+                .accept_answer(pending.0, parsed)
+                .expect("an answer that fits the offer");
+        }
         let seen = Arc::new(Mutex::new(Seen::default()));
         let order = Arc::new(AtomicU8::new(GO_ON));
         let worker = Worker::new(rtc, socket, wish, pending.1, seen.clone(), order.clone());
@@ -211,7 +246,7 @@ impl Drop for Client {
 
 type Pending = (SdpPendingOffer, [Mid; 2]);
 
-fn offer(wish: &Wish, address: SocketAddr) -> (Rtc, String, Pending) {
+fn build(wish: &Wish, address: SocketAddr) -> Rtc {
     let mut config = RtcConfig::new()
         .set_crypto_provider(Arc::new(str0m::crypto::from_feature_flags()))
         .set_rtp_mode(true)
@@ -231,13 +266,29 @@ fn offer(wish: &Wish, address: SocketAddr) -> (Rtc, String, Pending) {
     let mut rtc = config.build(Instant::now());
     let candidate = Candidate::host(address, Protocol::Udp).expect("a candidate");
     rtc.add_local_candidate(candidate);
+    rtc
+}
+
+fn offer(wish: &Wish, address: SocketAddr) -> (Rtc, String, Pending) {
+    let mut rtc = build(wish, address);
     let direction = match wish.part {
         Part::Publish(_) => Direction::SendOnly,
         Part::Watch => Direction::RecvOnly,
     };
     let mut changes = rtc.sdp_api();
     let mut add = |kind| changes.add_media(kind, direction, None, None, None);
-    let mids = [add(MediaKind::Audio), add(MediaKind::Video)];
+    // A viewer without audio has one section; its publisher's are not used.
+    let first = if wish.audio {
+        MediaKind::Audio
+    } else {
+        MediaKind::Video
+    };
+    let first = add(first);
+    let mids = if wish.audio {
+        [first, add(MediaKind::Video)]
+    } else {
+        [first, first]
+    };
     let (offer, pending) = changes.apply().expect("an offer");
     (rtc, offer.to_sdp_string(), (pending, mids))
 }

@@ -3,6 +3,7 @@
 //! What is asserted is what arrives, never how fast.
 
 mod client;
+mod counter;
 mod flood;
 mod forwarding;
 mod http;

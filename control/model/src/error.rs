@@ -11,6 +11,8 @@ pub enum Error {
     NoSuchStream,
     /// No such session in this stream, or it is another principal's.
     NoSuchSession,
+    /// The stream has no such layer, or no video.
+    NoSuchLayer,
     /// The stream has a publisher which may not be replaced now.
     AlreadyPublished {
         /// When another attempt is worth while.
@@ -38,6 +40,7 @@ impl fmt::Display for Error {
             Error::StreamExists => f.write_str("the stream exists already"),
             Error::NoSuchStream => f.write_str("no such stream"),
             Error::NoSuchSession => f.write_str("no such session in this stream"),
+            Error::NoSuchLayer => f.write_str("the stream has no such layer"),
             Error::AlreadyPublished { .. } => f.write_str("the stream has a publisher already"),
             Error::NotLive { .. } => f.write_str("nobody publishes this stream now"),
             Error::LimitReached { what, max } => write!(f, "the limit {what} of {max} is reached"),

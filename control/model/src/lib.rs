@@ -10,6 +10,7 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
 mod error;
+mod layer;
 mod name;
 mod policy;
 mod principal;
@@ -21,10 +22,11 @@ mod time;
 mod view;
 
 pub use error::Error;
+pub use layer::{Layer, Selection};
 pub use name::{BadName, StreamName};
 pub use policy::{AbsentStream, Policy, Takeover};
 pub use principal::{Authority, Principal};
-pub use registry::{Admission, Counts, Registry, SessionRef, Totals};
+pub use registry::{Admission, Answered, Counts, Registry, Scene, SessionRef, Totals};
 pub use session::Side;
 pub use time::Now;
 pub use view::{Cascade, SessionView, SideView, Stats, StreamView};

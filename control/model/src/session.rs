@@ -3,7 +3,9 @@ use std::time::{Duration, Instant};
 use whitewater_link::{Epoch, MediaKind, Role, SessionState, ShardIndex, StreamId, Traffic};
 
 use crate::rate::RateMeter;
-use crate::{Authority, Now, Principal, SessionView, Stats, StreamName, Takeover};
+use crate::{
+    Answered, Authority, Now, Principal, Selection, SessionView, Stats, StreamName, Takeover,
+};
 
 /// Which side of its stream a session is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,6 +36,10 @@ pub(crate) struct Pending {
     pub(crate) serial: u64,
     /// What its owner was let in by, where anybody was asked.
     pub(crate) authority: Option<Authority>,
+    /// Until when the data plane's counter-offer may be answered, if that is what is waited for.
+    pub(crate) counter_offer: Option<Instant>,
+    /// The publisher a viewer came under.
+    pub(crate) joined_under: Option<Epoch>,
 }
 
 /// A session the data plane has.
@@ -56,32 +62,43 @@ pub(crate) struct Session {
     pub(crate) has_data_channel: bool,
     /// Names the current ICE session; another one after every restart.
     pub(crate) ice_tag: u128,
+    /// Of its m-lines, counted from 0, the accepted video section.
+    pub(crate) video_line: Option<u16>,
+    /// The publisher a viewer came under.
+    pub(crate) joined_under: Option<Epoch>,
+    /// A viewer's choice among the layers.
+    pub(crate) selection: Selection,
     pub(crate) muted_audio: bool,
     pub(crate) muted_video: bool,
     pub(crate) traffic: Traffic,
     pub(crate) rate: RateMeter,
+    pub(crate) video_rate: RateMeter,
 }
 
 impl Session {
-    pub(crate) fn new(pending: Pending, shard: ShardIndex, ice_tag: u128, now: Now) -> Self {
+    pub(crate) fn new(pending: Pending, answered: &Answered, now: Now) -> Self {
         Session {
             name: pending.name,
             role: pending.role,
             owner: pending.owner,
             serial: pending.serial,
             authority: pending.authority,
-            shard,
+            shard: answered.shard,
             created_unix_ms: now.unix_ms,
             state: SessionState::New,
             ever_connected: false,
             heard_at: now.mono,
             silent: false,
-            has_data_channel: false,
-            ice_tag,
+            has_data_channel: answered.has_data_channel,
+            ice_tag: answered.ice_tag,
+            video_line: answered.video_line,
+            joined_under: pending.joined_under,
+            selection: Selection::default(),
             muted_audio: false,
             muted_video: false,
             traffic: Traffic::default(),
             rate: RateMeter::default(),
+            video_rate: RateMeter::default(),
         }
     }
 

@@ -59,6 +59,6 @@ pub(crate) fn apply(
 }
 
 const METHODS: &str = "OPTIONS, GET, HEAD, POST, PATCH, DELETE";
-const HEADERS: &str = "authorization, content-type, if-match";
+const HEADERS: &str = "authorization, content-type, if-match, last-event-id";
 const EXPOSED: &str =
     "Location, ETag, Link, Accept-Patch, Accept-Post, Allow, Retry-After, WWW-Authenticate";

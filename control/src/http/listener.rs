@@ -19,10 +19,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use whitewater_link::ControlPort;
 
-use super::{links, router};
+use super::links::IceLinks;
+use super::router;
 use crate::auth::{Fetcher, Guard, Keeper};
 use crate::context::Context;
 use crate::dialect::live777::Feed;
+use crate::events::Events;
 use crate::plane::{Line, Plane};
 use crate::{Config, HttpLimits};
 
@@ -43,7 +45,7 @@ impl Server {
     /// # Errors
     /// `InvalidInput` for what cannot be configured so, else the kernel's.
     pub fn bind(config: Config, port: ControlPort) -> io::Result<Server> {
-        let ice_links = links::ice_servers(&config.ice_servers)?;
+        let ice_links = IceLinks::new(&config.ice_servers, &config.turn)?;
         let guard = Guard::new(&config.auth)?;
         let keeper = Keeper::start(&config.auth, &guard)?;
         let fetcher = Fetcher::new(&config.auth)?;
@@ -91,13 +93,19 @@ impl Server {
         if let Some(fetcher) = fetcher {
             tasks.spawn(fetcher.run(context.clone()));
         }
+        tasks.spawn(Events::run(context.clone()));
         let graceful = GracefulShutdown::new();
         let mut connections = JoinSet::new();
         let accepting = accept(&context, &listener, &graceful, &mut connections);
         let serving = async {
             shutdown.await;
             tracing::info!("shutting down");
-            context.act(|registry, _| registry.drain());
+            let elsewhere = context.config.redirects.play.as_deref();
+            if context.events.reconnect_all(elsewhere) {
+                // The sessions take their events along: a moment for the players to hear.
+                tokio::time::sleep(LAST_WORD).await;
+            }
+            context.act(|registry, now| registry.drain(now));
             // Until the sessions are gone, requests still hear 503 instead of nothing.
             until_drained(&context).await;
         };
@@ -247,6 +255,7 @@ const BACKLOG: i32 = 1024;
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 const HANG_UP_WITHIN: Duration = Duration::from_secs(1);
 const DRAIN_LOOK_EVERY: Duration = Duration::from_millis(10);
+const LAST_WORD: Duration = Duration::from_millis(100);
 const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
 const H2_PING_EVERY: Duration = Duration::from_secs(20);
 const H2_PING_WITHIN: Duration = Duration::from_secs(10);

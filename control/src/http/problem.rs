@@ -102,6 +102,7 @@ impl From<Error> for Problem {
         let detail = error.to_string();
         match error {
             Error::NoSuchStream | Error::NoSuchSession => Problem::not_found(detail),
+            Error::NoSuchLayer => Problem::unprocessable(detail),
             Error::StreamExists => Problem::new(StatusCode::CONFLICT, detail),
             Error::AlreadyPublished { retry_after } | Error::NotLive { retry_after } => {
                 Problem::new(StatusCode::CONFLICT, detail).retry_after(retry_after)

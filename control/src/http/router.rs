@@ -6,8 +6,8 @@ use http_body::Body as _;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, HeaderName, HeaderValue, REFERRER_POLICY,
-    X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_REQUEST_METHOD, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, HeaderName, HeaderValue,
+    REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Method, StatusCode};
 use whitewater_link::SessionId;
@@ -21,7 +21,7 @@ use super::{media_type, openapi, origin, path};
 use crate::auth::{self, Rights};
 use crate::context::{Context, now};
 use crate::dialect::live777;
-use crate::{assets, health, metrics, session, whep, whip};
+use crate::{assets, events, health, metrics, negotiate, random, session, whep, whip};
 
 /// What a path names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub(super) enum Route {
     Whep,
     Session,
     Layer,
+    Events,
+    EventStream,
     StreamList,
     Stream,
     StreamEvents,
@@ -50,6 +52,11 @@ pub(super) const ROUTES: &[(&str, Route)] = &[
     ("/whep/{stream}", Route::Whep),
     ("/session/{stream}/{session}", Route::Session),
     ("/session/{stream}/{session}/layer", Route::Layer),
+    ("/session/{stream}/{session}/events", Route::Events),
+    (
+        "/session/{stream}/{session}/events/{id}",
+        Route::EventStream,
+    ),
     ("/api/streams", Route::StreamList),
     ("/api/streams/{stream}", Route::Stream),
     ("/api/sse/streams", Route::StreamEvents),
@@ -72,9 +79,10 @@ impl Route {
             Route::Whip | Route::Whep => "GET, HEAD, POST, OPTIONS",
             Route::Session => "GET, HEAD, POST, PATCH, DELETE, OPTIONS",
             Route::Layer | Route::Stream => "GET, HEAD, POST, DELETE, OPTIONS",
-            Route::Cascade => "POST, OPTIONS",
+            Route::Cascade | Route::Events => "POST, OPTIONS",
             Route::Revocations => "GET, HEAD, POST, OPTIONS",
             Route::Revocation => "DELETE, OPTIONS",
+            Route::EventStream => "GET, DELETE, OPTIONS",
             Route::StreamList
             | Route::StreamEvents
             | Route::Strategy
@@ -109,6 +117,8 @@ impl Route {
             | Route::Whep
             | Route::Session
             | Route::Layer
+            | Route::Events
+            | Route::EventStream
             | Route::Healthz
             | Route::Readyz => false,
             Route::StreamList
@@ -166,7 +176,11 @@ async fn dispatch(
     }
     // Browsers ask before they send credentials (Fetch standard, "CORS-preflight fetch").
     if request.method == Method::OPTIONS {
-        return Ok(options(route));
+        let mut response = options(route);
+        if context.config.links_on_options {
+            tell_servers(context, route, request, &mut response);
+        }
+        return Ok(response);
     }
     if !route.is_open() {
         let query = request.uri.query().unwrap_or_default();
@@ -201,6 +215,16 @@ async fn dispatch(
         Route::Layer => {
             let (stream, session) = session_of(&found.params)?;
             live777::layer(context, &stream, session, request).await
+        }
+        Route::Events => {
+            let (stream, session) = session_of(&found.params)?;
+            events::create(context, &stream, session, request).await
+        }
+        Route::EventStream => {
+            let (stream, session) = session_of(&found.params)?;
+            let id = found.params.get("id").unwrap_or_default().parse();
+            let id = id.map_err(|_| Problem::from(whitewater_model::Error::NoSuchSession))?;
+            events::serve(context, &stream, session, id, request)
         }
         Route::StreamList => {
             request.grant.on_all(Rights::ADMIN)?;
@@ -273,6 +297,23 @@ fn options(route: Route) -> Response {
         _ => {}
     }
     response
+}
+
+/// RFC 9725 §4.6 lets OPTIONS tell the servers as well. A preflight comes without credentials from
+/// any page's visitor, so it is not told; nor is anybody who could not POST.
+fn tell_servers(context: &Context, route: Route, request: &Request, response: &mut Response) {
+    let query = request.uri.query().unwrap_or_default();
+    let is_preflight = request.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+    if !matches!(route, Route::Whip | Route::Whep)
+        || is_preflight
+        || context.guard.admit(&request.headers, query, now()).is_err()
+    {
+        return;
+    }
+    // Bound to nothing but this answer.
+    if let Some(name) = random::session_id() {
+        negotiate::tell_servers(context, name, response.headers_mut());
+    }
 }
 
 /// What every answer carries.

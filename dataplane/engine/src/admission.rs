@@ -6,13 +6,18 @@ use std::time::Instant;
 
 use rand::{Rng, RngExt};
 use str0m::Rtc;
-use whitewater_link::{MediaKind, Negotiate, Refusal, Role, SessionId, ShardIndex, StreamId};
-use whitewater_link::{RequestId, TrackInfo};
+use whitewater_link::{
+    Answer, MediaKind, Negotiate, Refusal, RequestId, Role, SessionId, ShardIndex, StreamId,
+    TrackInfo,
+};
 use whitewater_sdp::{
     Capabilities, Extension, HostCandidate, HostTransport, Local, LocalIce, LocalSender, Offer,
-    Plan, SectionPlan, judge, render_answer,
+    Plan, SectionPlan, TrackPlan, judge, judge_answer, render_answer, render_counter_offer,
+    tracks_for_viewers,
 };
 
+use crate::counter::{CounterOffer, CounterOffers, Publications, carries};
+use crate::limits;
 use crate::session::ice::{Credentials, LiteAgent};
 use crate::session::keys::KeyCell;
 use crate::session::webrtc::{self, Identity, SenderSsrcs};
@@ -63,6 +68,8 @@ pub struct Negotiator<R> {
     limits: Limits,
     publish: Capabilities,
     subscribe: Capabilities,
+    publications: Publications,
+    counter_offers: CounterOffers,
 }
 
 impl<R: Rng> Negotiator<R> {
@@ -82,6 +89,8 @@ impl<R: Rng> Negotiator<R> {
             limits: Limits::default(),
             publish: capabilities(PUBLISH_EXTENSIONS),
             subscribe: capabilities(SUBSCRIBE_EXTENSIONS),
+            publications: Publications::default(),
+            counter_offers: CounterOffers::default(),
         }
     }
 
@@ -90,7 +99,9 @@ impl<R: Rng> Negotiator<R> {
     /// `addresses` are the transport addresses to offer, most wanted first.
     ///
     /// # Errors
-    /// Why the POST is refused, in words for the person who made it.
+    /// Why the POST is refused, in words for the person who made it. With
+    /// [`Refusal::CounterOffer`] an offer of ours waits for [`answer`](Self::answer) or
+    /// [`withdraw`](Self::withdraw).
     pub fn admit(
         &mut self,
         now: Instant,
@@ -100,54 +111,194 @@ impl<R: Rng> Negotiator<R> {
     ) -> Result<Box<Admission>, Refusal> {
         let offer = Offer::parse(&negotiate.offer, &self.limits)
             .map_err(|malformed| Refusal::Malformed(malformed.to_string()))?;
-        let (role, capabilities) = match negotiate.role {
-            Role::Publish { .. } => (whitewater_sdp::Role::Publish, &self.publish),
-            Role::Subscribe => (whitewater_sdp::Role::Subscribe, &self.subscribe),
+        let plan = match negotiate.role {
+            Role::Publish { epoch } => {
+                let plan = judge(&offer, whitewater_sdp::Role::Publish, &self.publish);
+                let plan = plan.map_err(unsupported)?;
+                self.publications.note(negotiate.stream, epoch, &plan);
+                plan
+            }
+            Role::Subscribe => match self.viewer_plan(&offer, negotiate)? {
+                Some(plan) => plan,
+                None => return Err(self.counter_offer(negotiate, shard, addresses)),
+            },
         };
-        let plan = judge(&offer, role, capabilities)
-            .map_err(|unsupported| Refusal::Unsupported(unsupported.to_string()))?;
-        let strong = |f: &whitewater_sdp::Fingerprint| {
-            use whitewater_sdp::HashFunction::{Sha1, Sha256};
-            matches!(f.hash, Sha1 | Sha256)
-        };
-        if !plan.fingerprints.iter().any(strong) {
-            return Err(Refusal::Unsupported(
-                "the offer has no sha-256 certificate fingerprint (a=fingerprint)".to_owned(),
-            ));
-        }
-
         let senders = match negotiate.role {
-            Role::Subscribe => self.senders(&plan),
+            Role::Subscribe => self.senders(plan.tracks()),
             Role::Publish { .. } => Vec::new(),
         };
         let credentials = credentials(&mut self.rng, shard);
-        let local = self.local(negotiate, &plan, &senders, &credentials, addresses);
-        let answer = render_answer(&plan, &local);
-        let (rtc, keys) = webrtc::build(&plan, &self.identity, now).map_err(|error| {
-            tracing::warn!(session = ?negotiate.session, %error, "session could not be built");
-            Refusal::Internal
-        })?;
-        let remote = Credentials {
-            ufrag: plan.remote_ice.ufrag.clone(),
-            pwd: plan.remote_ice.pwd.clone(),
-        };
-        let ice = LiteAgent::new(credentials, remote, hmac_sha1);
-        Ok(Box::new(Admission {
+        let local = self.local(
+            &negotiate.msid,
+            plan.tracks(),
+            &senders,
+            &credentials,
+            addresses,
+        );
+        let made = Made {
             request: negotiate.request,
             session: negotiate.session,
             stream: negotiate.stream,
             role: negotiate.role,
-            senders,
-            answer,
-            local: Box::new(local),
+            answer: render_answer(&plan, &local),
             plan,
+            senders,
+            credentials,
+            local,
+        };
+        self.build(now, made)
+    }
+
+    /// What a viewer's offer leads to; `None` if it breaks no rule but cannot carry what is
+    /// published now.
+    fn viewer_plan(&self, offer: &Offer, negotiate: &Negotiate) -> Result<Option<Plan>, Refusal> {
+        let live = negotiate.live.as_ref();
+        let published = live.and_then(|live| self.publications.tracks(negotiate.stream, live));
+        let in_use = live.map_or(&[][..], |live| &live.tracks);
+        match judge(offer, whitewater_sdp::Role::Subscribe, &self.subscribe) {
+            Ok(plan) => {
+                let carries = published.is_none_or(|tracks| carries(&plan, tracks, in_use));
+                Ok(carries.then_some(plan))
+            }
+            Err(refusal) if refusal.nothing_in_common && published.is_some() => Ok(None),
+            Err(refusal) => Err(unsupported(refusal)),
+        }
+    }
+
+    /// draft-ietf-wish-whep §4.3.2: an offer of ours with the publisher's codecs.
+    fn counter_offer(
+        &mut self,
+        negotiate: &Negotiate,
+        shard: ShardIndex,
+        addresses: &[SocketAddr],
+    ) -> Refusal {
+        let live = negotiate.live.as_ref();
+        let published = live.and_then(|live| self.publications.tracks(negotiate.stream, live));
+        let tracks = tracks_for_viewers(published.unwrap_or_default(), &self.subscribe);
+        let senders = self.senders(tracks.iter());
+        let credentials = credentials(&mut self.rng, shard);
+        let local = self.local(
+            &negotiate.msid,
+            tracks.iter(),
+            &senders,
+            &credentials,
+            addresses,
+        );
+        let text = render_counter_offer(&tracks, &local);
+        let counter_offer = CounterOffer {
+            stream: negotiate.stream,
+            shard,
+            tracks,
+            senders,
+            credentials,
+            local,
+        };
+        if self.counter_offers.insert(negotiate.session, counter_offer) {
+            Refusal::CounterOffer(text)
+        } else {
+            Refusal::Full {
+                what: "counter-offers",
+                max: u32::try_from(limits::COUNTER_OFFERS_MAX).unwrap_or(u32::MAX),
+            }
+        }
+    }
+
+    /// Judges the answer to a counter-offer and builds its session.
+    ///
+    /// Shape: the session belongs to [`counter_offer_shard`](Self::counter_offer_shard); its
+    /// admission's answer is empty.
+    ///
+    /// # Errors
+    /// Why the answer is refused. The counter-offer stays until it is answered or withdrawn.
+    pub fn answer(&mut self, now: Instant, answer: &Answer) -> Result<Box<Admission>, Refusal> {
+        let unknown = || Refusal::Malformed("this counter-offer is over".to_owned());
+        let waiting = self.counter_offers.get(answer.session);
+        let waiting = waiting.ok_or_else(unknown)?;
+        let (text, limits, capabilities) = (&answer.answer, &self.limits, &self.subscribe);
+        let plan =
+            judge_answer(&waiting.tracks, text, limits, capabilities).map_err(|refusal| {
+                match refusal {
+                    whitewater_sdp::Refusal::Malformed(why) => Refusal::Malformed(why.to_string()),
+                    whitewater_sdp::Refusal::Unsupported(why) => {
+                        Refusal::Unsupported(why.to_string())
+                    }
+                }
+            })?;
+        check_fingerprints(&plan)?;
+        let waiting = self.counter_offers.remove(answer.session);
+        let waiting = waiting.ok_or_else(unknown)?;
+        // Sections the answer turned down have no track, but had their sources.
+        let offered = waiting.tracks.iter().zip(&waiting.senders);
+        let senders = plan.tracks().filter_map(|track| {
+            let mut offered = offered.clone();
+            let same = offered.find(|(offered, _)| offered.mid == track.mid)?;
+            Some(*same.1)
+        });
+        let made = Made {
+            request: answer.request,
+            session: answer.session,
+            stream: waiting.stream,
+            role: Role::Subscribe,
+            answer: String::new(),
+            senders: senders.collect(),
+            plan,
+            credentials: waiting.credentials,
+            local: waiting.local,
+        };
+        self.build(now, made)
+    }
+
+    /// The shard that the answer to a counter-offer leads to; its number is in our credentials.
+    pub fn counter_offer_shard(&self, session: SessionId) -> Option<ShardIndex> {
+        self.counter_offers
+            .get(session)
+            .map(|waiting| waiting.shard)
+    }
+
+    /// Counter-offers that wait for their answer.
+    pub fn counter_offer_count(&self) -> usize {
+        self.counter_offers.len()
+    }
+
+    /// Forgets a counter-offer.
+    pub fn withdraw(&mut self, session: SessionId) {
+        self.counter_offers.remove(session);
+    }
+
+    /// Forgets what was said about a stream that was destroyed.
+    pub fn forget_stream(&mut self, stream: StreamId) {
+        self.publications.forget(stream);
+        self.counter_offers.forget(stream);
+    }
+
+    fn build(&self, now: Instant, made: Made) -> Result<Box<Admission>, Refusal> {
+        check_fingerprints(&made.plan)?;
+        let built = webrtc::build(&made.plan, &self.identity, now);
+        let (rtc, keys) = built.map_err(|error| {
+            tracing::warn!(session = ?made.session, %error, "session could not be built");
+            Refusal::Internal
+        })?;
+        let remote = Credentials {
+            ufrag: made.plan.remote_ice.ufrag.clone(),
+            pwd: made.plan.remote_ice.pwd.clone(),
+        };
+        let ice = LiteAgent::new(made.credentials, remote, hmac_sha1);
+        Ok(Box::new(Admission {
+            request: made.request,
+            session: made.session,
+            stream: made.stream,
+            role: made.role,
+            senders: made.senders,
+            answer: made.answer,
+            local: Box::new(made.local),
+            plan: made.plan,
             rtc,
             keys,
             ice,
         }))
     }
 
-    fn senders(&mut self, plan: &Plan) -> Vec<SenderSsrcs> {
+    fn senders<'a>(&mut self, tracks: impl Iterator<Item = &'a TrackPlan>) -> Vec<SenderSsrcs> {
         let mut used = Vec::new();
         let mut ssrc = || loop {
             let ssrc: u32 = self.rng.random();
@@ -157,17 +308,17 @@ impl<R: Rng> Negotiator<R> {
                 return ssrc;
             }
         };
-        let mut one = |track: &whitewater_sdp::TrackPlan| SenderSsrcs {
+        let one = |track: &TrackPlan| SenderSsrcs {
             main: ssrc(),
             rtx: (track.codecs.iter().any(|c| c.rtx_pt.is_some())).then(&mut ssrc),
         };
-        plan.tracks().map(&mut one).collect()
+        tracks.map(one).collect()
     }
 
-    fn local(
+    fn local<'a>(
         &mut self,
-        negotiate: &Negotiate,
-        plan: &Plan,
+        msid: &str,
+        tracks: impl Iterator<Item = &'a TrackPlan>,
         senders: &[SenderSsrcs],
         credentials: &Credentials,
         addresses: &[SocketAddr],
@@ -176,12 +327,12 @@ impl<R: Rng> Negotiator<R> {
             transport: HostTransport::Udp,
             addr,
         };
-        let sender = |(track, ssrcs): (&whitewater_sdp::TrackPlan, &SenderSsrcs)| LocalSender {
+        let sender = |(track, ssrcs): (&TrackPlan, &SenderSsrcs)| LocalSender {
             mid: track.mid.clone(),
-            track_id: format!("{}-{}", negotiate.msid, track.kind.name()),
+            track_id: format!("{msid}-{}", track.kind.name()),
             ssrc: ssrcs.main,
             rtx: ssrcs.rtx,
-            cname: negotiate.msid.clone(),
+            cname: msid.to_owned(),
         };
         Local {
             // RFC 9429 §5.2.1: 63 random bits.
@@ -194,10 +345,40 @@ impl<R: Rng> Negotiator<R> {
             },
             fingerprint: self.identity.fingerprint,
             candidates: addresses.iter().map(candidate).collect(),
-            stream_id: negotiate.msid.clone(),
-            senders: plan.tracks().zip(senders).map(sender).collect(),
+            stream_id: msid.to_owned(),
+            senders: tracks.zip(senders).map(sender).collect(),
             max_message_size: 256 * 1024,
         }
+    }
+}
+
+/// What an offer or answer led to, before it is a session.
+struct Made {
+    request: RequestId,
+    session: SessionId,
+    stream: StreamId,
+    role: Role,
+    plan: Plan,
+    senders: Vec<SenderSsrcs>,
+    answer: String,
+    credentials: Credentials,
+    local: Local,
+}
+
+fn unsupported(refusal: whitewater_sdp::Unsupported) -> Refusal {
+    Refusal::Unsupported(refusal.to_string())
+}
+
+/// str0m compares certificates by one of these hashes.
+fn check_fingerprints(plan: &Plan) -> Result<(), Refusal> {
+    use whitewater_sdp::HashFunction::{Sha1, Sha256};
+    let known = |f: &whitewater_sdp::Fingerprint| matches!(f.hash, Sha1 | Sha256);
+    if plan.fingerprints.iter().any(known) {
+        Ok(())
+    } else {
+        Err(Refusal::Unsupported(
+            "there is no sha-256 certificate fingerprint (a=fingerprint)".to_owned(),
+        ))
     }
 }
 
@@ -216,6 +397,13 @@ pub fn track_infos(plan: &Plan) -> Vec<TrackInfo> {
         }
     };
     plan.tracks().map(info).collect()
+}
+
+/// Which m-line, counted from 0, is the accepted video section.
+pub fn video_line(plan: &Plan) -> Option<u16> {
+    let video = |section: &SectionPlan| matches!(section, SectionPlan::Media(track) if track.kind == whitewater_sdp::MediaKind::Video);
+    let index = plan.sections.iter().position(video)?;
+    u16::try_from(index).ok()
 }
 
 /// Whether data channels were negotiated.

@@ -382,6 +382,7 @@ impl Engine {
     fn admit(&mut self, now: Instant, admission: Admission) {
         let tracks = admission::track_infos(&admission.plan);
         let has_data_channel = admission::has_data_channel(&admission.plan);
+        let video_line = admission::video_line(&admission.plan);
         let (request, id) = (admission.request, admission.session);
         let answer = admission.answer.clone();
         let session = Session::new(now, admission, &mut self.core.rng);
@@ -401,6 +402,7 @@ impl Engine {
             answer,
             tracks,
             has_data_channel,
+            video_line,
         });
         // str0m has something to say at once where we are the DTLS client.
         self.with_session(now, key, |session, core| session.pump(now, key, core));

@@ -14,6 +14,7 @@
 pub mod admission;
 mod clock;
 mod config;
+mod counter;
 pub mod drops;
 mod engine;
 pub mod forward;

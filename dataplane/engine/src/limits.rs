@@ -99,6 +99,12 @@ pub const DATAGRAMS_PER_TURN_MAX: usize = 1024;
 /// half a minute of a viewer's receiver reports.
 pub const HANDED_ON_BEFORE_PIN: u32 = 32;
 
+/// Counter-offers that wait for their answer, some 20 KiB each; control's cap on sessions that have
+/// not connected is the one that is met.
+pub const COUNTER_OFFERS_MAX: usize = 10_000;
+/// Streams whose publisher's offer is remembered for counter-offers.
+pub const PUBLICATIONS_MAX: usize = 100_000;
+
 /// Reports of one kind of misbehaviour are logged at most this often.
 pub const LOG_INTERVAL: Duration = Duration::from_secs(1);
 

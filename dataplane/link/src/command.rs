@@ -1,6 +1,9 @@
 //! What control asks of the data plane.
 
-use crate::{Epoch, MediaKind, RequestId, SessionId, ShardIndex, StreamId, event::CloseReason};
+use crate::{
+    Epoch, MediaKind, RequestId, SessionId, ShardIndex, StreamId,
+    event::{CloseReason, TrackInfo},
+};
 
 /// From control to the data plane's negotiator, which passes session commands on to their shard.
 ///
@@ -9,6 +12,14 @@ use crate::{Epoch, MediaKind, RequestId, SessionId, ShardIndex, StreamId, event:
 pub enum Command {
     /// A WHIP or WHEP POST. Answered by `Event::Answered` or `Event::Refused` with its request id.
     Negotiate(Box<Negotiate>),
+    /// The answer to a counter-offer (`Refusal::CounterOffer`). Answered by `Event::Answered`, or by
+    /// `Event::Refused`: the counter-offer can then still be answered.
+    Answer(Box<Answer>),
+    /// A counter-offer was not answered in time or is not wanted any more: it is forgotten.
+    Withdraw {
+        /// The session it would have made.
+        session: SessionId,
+    },
     /// Something for one session on one shard.
     Session {
         /// Where `Event::Answered` said the session lives.
@@ -46,6 +57,38 @@ pub struct Negotiate {
     pub locality: Locality,
     /// The stream id for `a=msid` and the CNAME, token characters of RFC 8830 only.
     pub msid: String,
+    /// Of a viewer: who publishes the stream now.
+    pub live: Option<Live>,
+}
+
+/// A publisher as control knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Live {
+    /// Its turn.
+    pub epoch: Epoch,
+    /// Its tracks with the codecs in use.
+    pub tracks: Vec<TrackInfo>,
+}
+
+/// The answer to a counter-offer.
+pub struct Answer {
+    /// Echoed in the answering event.
+    pub request: RequestId,
+    /// The session the counter-offer was made for.
+    pub session: SessionId,
+    /// The SDP answer as received, valid UTF-8 of at most the configured body limit.
+    pub answer: String,
+}
+
+/// SDP carries ICE credentials, so only its size is shown.
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Answer")
+            .field("request", &self.request)
+            .field("session", &self.session)
+            .field("answer_size", &self.answer.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// SDP carries ICE credentials, so only its size is shown.

@@ -13,12 +13,14 @@ pub enum Event {
         session: SessionId,
         /// Where it lives; commands for it name this shard.
         shard: ShardIndex,
-        /// The SDP answer, CRLF lines.
+        /// The SDP answer, CRLF lines; empty where it was the peer that answered.
         answer: String,
         /// What was negotiated, in m-line order (rejected sections left out).
         tracks: Vec<TrackInfo>,
         /// Whether a data channel section was negotiated.
         has_data_channel: bool,
+        /// Which of the m-lines, counted from 0, is the accepted video section.
+        video_line: Option<u16>,
     },
     /// A POST failed; no session exists.
     Refused {
@@ -61,6 +63,14 @@ pub enum Event {
         /// The codecs in use, one entry a track.
         tracks: Vec<TrackInfo>,
     },
+    /// A viewer cannot be sent a track of this publisher: its answer has no codec for it. Told once
+    /// for each publisher.
+    Uncarried {
+        /// The viewer.
+        session: SessionId,
+        /// The publisher's turn.
+        epoch: Epoch,
+    },
     /// Nothing authenticated was heard from a publisher for `publish.silent_after_ms`, or it was
     /// heard again: under the take-over rule another may replace it while it is silent.
     PublisherSilent {
@@ -98,7 +108,8 @@ pub enum Refusal {
     Malformed(String),
     /// Well-formed, but nothing we can serve. Names the m-section and the reason (422).
     Unsupported(String),
-    /// A WHEP offer that cannot carry the live stream: the counter-offer to answer with (406).
+    /// A WHEP offer that cannot carry the live stream: the counter-offer to answer with (406). It is
+    /// kept until `Command::Answer` or `Command::Withdraw` names its session.
     CounterOffer(String),
     /// A cap was reached (503 with Retry-After).
     Full {

@@ -17,7 +17,7 @@ pub mod queue;
 mod relay;
 mod report;
 
-pub use command::{Command, Locality, Negotiate, Role, SessionCommand};
+pub use command::{Answer, Command, Live, Locality, Negotiate, Role, SessionCommand};
 pub use event::{CloseReason, Event, PatchOutcome, PatchRefusal, Refusal, SessionState, TrackInfo};
 pub use ids::{Epoch, MediaKind, RequestId, SessionId, ShardIndex, StreamId};
 pub use port::{ControlPort, PlanePort, ShardUplink, line};

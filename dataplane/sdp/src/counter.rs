@@ -4,21 +4,100 @@ use std::collections::BTreeSet;
 
 use crate::answer::Lines;
 use crate::capabilities::{Capabilities, Role};
+use crate::codec::{Codec, MediaKind};
 use crate::error::{Malformed, Refusal, Unsupported};
 use crate::extension::Extension;
 use crate::judge::{Origin, judge_from};
 use crate::limits::Limits;
 use crate::local::Local;
 use crate::offer::Offer;
-use crate::plan::{Direction, Plan, TrackPlan};
+use crate::plan::{Direction, ExtensionPlan, Feedback, Plan, TrackPlan};
 use crate::section::{OfferedDirection, Section};
+
+/// The tracks of an offer to viewers, made from those of a publisher.
+///
+/// Shape: the publisher's mids, codecs and payload types, so that packets pass unchanged; what
+/// concerns one hop only (feedback, retransmissions, header extensions) is ours: `capabilities`
+/// are those for viewers.
+///
+/// Source: draft-ietf-wish-whep §4.3.2.
+#[must_use]
+pub fn tracks_for_viewers(published: &[TrackPlan], capabilities: &Capabilities) -> Vec<TrackPlan> {
+    let mut tracks = published.to_vec();
+    let mut free = free_payload_types(published);
+    for track in &mut tracks {
+        "UDP/TLS/RTP/SAVPF".clone_into(&mut track.proto);
+        track.ssrcs.clear();
+        track.sim_ssrcs.clear();
+        track.rids.clear();
+        track.simulcast.clear();
+        track
+            .extensions
+            .retain(|agreed| capabilities.extensions.contains(&agreed.extension));
+        let is_video = track.kind == MediaKind::Video;
+        let transport_cc = track.extension_id(&Extension::TransportSequence).is_some();
+        for codec in &mut track.codecs {
+            codec.feedback = Feedback {
+                nack: is_video,
+                nack_pli: is_video,
+                ccm_fir: is_video,
+                transport_cc,
+                goog_remb: is_video,
+            };
+            if is_video && codec.rtx_pt.is_none() {
+                codec.rtx_pt = free.next();
+            }
+            if codec.codec == Codec::Opus {
+                // RFC 7587 §7: always written with two channels, whatever the publisher wrote.
+                codec.channels = Some(2);
+            }
+        }
+    }
+    add_mid(&mut tracks, capabilities);
+    tracks
+}
+
+/// RFC 3551 §6, RFC 9143 §9.1: dynamic payload types that mean nothing in the bundle yet.
+fn free_payload_types(tracks: &[TrackPlan]) -> impl Iterator<Item = u8> + use<> {
+    let codecs = tracks.iter().flat_map(|track| &track.codecs);
+    let taken: BTreeSet<u8> = codecs
+        .flat_map(|codec| std::iter::once(codec.pt).chain(codec.rtx_pt))
+        .collect();
+    (96..=127)
+        .chain(35..=63)
+        .filter(move |pt| !taken.contains(pt))
+}
+
+/// RFC 9143 §15: packets of a bundle say which section they belong to.
+fn add_mid(tracks: &mut [TrackPlan], capabilities: &Capabilities) {
+    if !capabilities.extensions.contains(&Extension::Mid) {
+        return;
+    }
+    let all = || tracks.iter().flat_map(|track| &track.extensions);
+    let known = all().find(|agreed| agreed.extension == Extension::Mid);
+    let taken: BTreeSet<u8> = all().map(|agreed| agreed.id).collect();
+    // RFC 8285 §4.2: the ids of the one-byte form.
+    let free = (1..=14).find(|id| !taken.contains(id));
+    let Some(id) = known.map(|agreed| agreed.id).or(free) else {
+        return;
+    };
+    for track in tracks {
+        if track.extension_id(&Extension::Mid).is_none() {
+            track.extensions.push(ExtensionPlan {
+                id,
+                extension: Extension::Mid,
+                directed: false,
+            });
+        }
+    }
+}
 
 /// Renders an offer of our own: the counter-offer to a viewer whose offer could not carry the
 /// stream.
 ///
-/// Shape: one `sendonly` section per track, in one BUNDLE group; lines end in CR LF. `tracks` may
-/// be those of a publisher's plan: direction and simulcast are not taken from them, payload types,
-/// extension ids and parameters are. Their mids must differ.
+/// Shape: one `sendonly` section per track, in one BUNDLE group; lines end in CR LF. `tracks` are
+/// made by [`tracks_for_viewers`]; payload types, extension ids and parameters are taken from them,
+/// direction and simulcast are not. Their mids must differ.
 ///
 /// Source: draft-ietf-wish-whep §4.3.2 (406), RFC 9429 §5.2.1 (initial offers).
 #[must_use]

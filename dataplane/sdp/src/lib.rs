@@ -42,7 +42,7 @@ pub use capabilities::{Capabilities, Role};
 pub use codec::{
     Av1Parameters, Codec, H264Parameters, H264Profile, H265Parameters, MediaKind, Vp9Parameters,
 };
-pub use counter::{judge_answer, render_counter_offer};
+pub use counter::{judge_answer, render_counter_offer, tracks_for_viewers};
 pub use error::{Malformed, Place, Refusal, Unsupported};
 pub use extension::Extension;
 pub use fragment::{Fragment, FragmentSection, render_fragment};

@@ -217,6 +217,7 @@ impl World {
             offer: peer.offer.clone(),
             locality: Locality::Remote,
             msid: format!("stream-{}", stream.0),
+            live: None,
         };
         let load = |shard: &usize| self.shards[*shard].session_count();
         let least = (0..self.shards.len()).min_by_key(load).unwrap_or(0);

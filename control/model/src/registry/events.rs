@@ -3,26 +3,19 @@
 use std::time::Instant;
 
 use whitewater_link::{
-    CloseReason, Command, Epoch, Report, Role, SessionCommand, SessionId, SessionState, ShardIndex,
-    StreamId, TrackInfo, Traffic,
+    CloseReason, Command, Epoch, MediaKind, Report, Role, SessionCommand, SessionId, SessionState,
+    ShardIndex, StreamId, TrackInfo, Traffic,
 };
 
-use super::Registry;
+use super::{Answered, Registry};
 use crate::session::Session;
 use crate::{Now, Side};
 
 impl Registry {
     /// The data plane has made the session. False when nobody waits for it any more (its stream
     /// was destroyed, its request was given up): the data plane is then told to close it.
-    pub fn answered(
-        &mut self,
-        session: SessionId,
-        shard: ShardIndex,
-        tracks: Vec<TrackInfo>,
-        has_data_channel: bool,
-        ice_tag: u128,
-        now: Now,
-    ) -> bool {
+    pub fn answered(&mut self, session: SessionId, answered: Answered, now: Now) -> bool {
+        let shard = answered.shard;
         let Some(pending) = self.pending.remove(&session) else {
             self.tell_close(session, shard, CloseReason::Deleted, now.mono);
             return false;
@@ -38,7 +31,7 @@ impl Registry {
             Role::Publish { .. } => {
                 stream.claim = None;
                 replaced = stream.publisher.replace(session);
-                stream.tracks = tracks;
+                stream.tracks.clone_from(&answered.tracks);
                 self.totals.opened[0] += 1;
                 self.publisher_count += 1;
             }
@@ -49,8 +42,7 @@ impl Registry {
                 self.totals.opened[1] += 1;
             }
         }
-        let mut live = Session::new(pending, shard, ice_tag, now);
-        live.has_data_channel = has_data_channel;
+        let live = Session::new(pending, &answered, now);
         if let Some(until) = live.until() {
             self.ends.insert((until, session));
         }
@@ -69,6 +61,9 @@ impl Registry {
         let Some(pending) = self.pending.remove(&session) else {
             return;
         };
+        if pending.counter_offer.is_some() {
+            self.outbox.push_back(Command::Withdraw { session });
+        }
         let Some(stream) = self.streams.get_mut(&pending.name) else {
             return;
         };
@@ -168,6 +163,9 @@ impl Registry {
             add(&mut session.traffic, grown);
             moved |= grown.packets > 0;
             session.rate.sample(now.mono, session.traffic.bytes);
+            let video = entry.tracks.iter().filter(|t| t.kind == MediaKind::Video);
+            let video_bytes = video.map(|track| track.traffic.bytes).sum();
+            session.video_rate.sample(now.mono, video_bytes);
             if let Some(heard_at) = now.mono.checked_sub(entry.silent_for) {
                 session.heard_at = session.heard_at.max(heard_at);
             }

@@ -28,6 +28,7 @@ impl Registry {
             self.ends.pop_first();
             self.hang_up(session, CloseReason::Expired, now);
         }
+        self.expire_counter_offers(now);
         // The data plane closes in milliseconds; what it never confirmed must not count for ever.
         self.closing
             .retain(|_, since| now.mono.saturating_duration_since(*since) < CLOSING_MAX);

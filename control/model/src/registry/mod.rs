@@ -1,8 +1,10 @@
 //! Who publishes what, who watches, and what the data plane is to be told.
 
+mod counter;
 mod events;
 mod leave;
 mod look;
+mod scene;
 #[cfg(test)]
 mod tests;
 
@@ -10,9 +12,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Instant;
 
 use whitewater_link::{
-    CloseReason, Command, Epoch, MediaKind, Role, SessionCommand, SessionId, ShardIndex, StreamId,
-    Traffic,
+    CloseReason, Command, Epoch, Live, MediaKind, Role, SessionCommand, SessionId, ShardIndex,
+    StreamId, TrackInfo, Traffic,
 };
+
+pub use scene::Scene;
 
 use crate::session::{Pending, Session};
 use crate::stream::{Origin, Stream};
@@ -22,7 +26,9 @@ use crate::{AbsentStream, Authority, Error, Now, Policy, Principal, Side, Stream
 ///
 /// A session's life: [`publish`](Self::publish) or [`subscribe`](Self::subscribe) admits it (it
 /// counts, but is not listed), [`answered`](Self::answered) makes it live,
-/// [`refused`](Self::refused) or [`abandon`](Self::abandon) forgets it; a live one ends by
+/// [`refused`](Self::refused) or [`abandon`](Self::abandon) forgets it; one whose offer was met by a
+/// [counter-offer](Self::counter_offered) stays admitted until that is answered or over; a live one
+/// ends by
 /// [`close_session`](Self::close_session), with its stream, or by the data plane's
 /// [`closed`](Self::closed).
 #[derive(Debug)]
@@ -58,6 +64,23 @@ pub struct Admission {
     /// For `a=msid` and the CNAME: token characters of RFC 8830 §2 only, 1..=64 of them; the same
     /// for all sessions of the stream.
     pub msid: String,
+    /// Of a viewer: who publishes now.
+    pub live: Option<Live>,
+}
+
+/// What the data plane made of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// Where it lives.
+    pub shard: ShardIndex,
+    /// What was negotiated, in m-line order.
+    pub tracks: Vec<TrackInfo>,
+    /// Whether a data channel was.
+    pub has_data_channel: bool,
+    /// Which m-line, counted from 0, is the accepted video section.
+    pub video_line: Option<u16>,
+    /// Names its ICE session from now on.
+    pub ice_tag: u128,
 }
 
 /// What is needed to speak to a live session.
@@ -253,6 +276,10 @@ impl Registry {
         principal: &Principal,
         now: Now,
     ) -> Result<(), Error> {
+        if self.counter_offer(name, session, principal).is_ok() {
+            self.refused(session, now);
+            return Ok(());
+        }
         self.session(name, session, principal)?;
         self.hang_up(session, CloseReason::Deleted, now);
         Ok(())
@@ -285,9 +312,10 @@ impl Registry {
     }
 
     /// Takes nothing new from now on and tells the data plane to end every session.
-    pub fn drain(&mut self) {
+    pub fn drain(&mut self, now: Now) {
         if !self.draining {
             self.draining = true;
+            self.drop_counter_offers(now);
             self.outbox.push_back(Command::Shutdown);
         }
     }
@@ -372,6 +400,10 @@ impl Registry {
             stream.note_occupancy(now);
         }
         self.arrival_serial += 1;
+        let live = match role {
+            Role::Publish { .. } => None,
+            Role::Subscribe => self.live(name),
+        };
         let pending = Pending {
             stream: id,
             name: name.clone(),
@@ -379,6 +411,8 @@ impl Registry {
             owner,
             serial: self.arrival_serial,
             authority: None,
+            counter_offer: None,
+            joined_under: live.as_ref().map(|live| live.epoch),
         };
         let earlier = self.pending.insert(session, pending);
         debug_assert!(earlier.is_none(), "session ids are random and used once");
@@ -386,6 +420,16 @@ impl Registry {
             stream: id,
             role,
             msid: msid(name, id),
+            live,
+        })
+    }
+
+    fn live(&self, name: &StreamName) -> Option<Live> {
+        let stream = self.streams.get(name)?;
+        let publisher = self.sessions.get(&stream.publisher?)?;
+        Some(Live {
+            epoch: publisher.epoch()?,
+            tracks: stream.tracks.clone(),
         })
     }
 

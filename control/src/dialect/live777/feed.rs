@@ -212,7 +212,7 @@ pub(super) fn events(
 }
 
 /// Waits until the grant has ended or was taken back.
-async fn lost(guard: Arc<Guard>, grant: Grant) {
+pub(crate) async fn lost(guard: Arc<Guard>, grant: Grant) {
     let mut changes = guard.changes();
     let standing = async {
         while guard.stands(grant.authority.as_ref(), now()) {

@@ -6,9 +6,9 @@ mod render;
 use hyper::{Method, StatusCode};
 use serde::Deserialize;
 use whitewater_link::{MediaKind, SessionId};
-use whitewater_model::{Side, StreamName};
+use whitewater_model::{Error, Selection, Side, StreamName};
 
-pub(crate) use feed::Feed;
+pub(crate) use feed::{Feed, lost};
 
 use crate::context::{Context, now};
 use crate::http::body::read_json;
@@ -66,29 +66,44 @@ pub(crate) fn info(context: &Context) -> Response {
     json(render::info(&context.config.about))
 }
 
-/// What a viewer wants of a simulcast stream. Both Live777's word for it and those of the WHEP
-/// layer extension; unknown members are left.
+/// What a viewer wants of the stream's layers. Both Live777's word for an encoding and those of the
+/// WHEP layer extension; unknown members are left.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Layer {
-    encoding_id: Option<String>,
+    media_id: Option<String>,
+    #[serde(alias = "encodingId")]
     rid: Option<String>,
     spatial_layer_id: Option<u32>,
     temporal_layer_id: Option<u32>,
+    max_spatial_layer_id: Option<u32>,
+    max_temporal_layer_id: Option<u32>,
+    max_width: Option<u32>,
+    max_height: Option<u32>,
 }
 
 impl Layer {
-    /// Nothing in particular: the server chooses.
-    fn is_automatic(&self) -> bool {
-        self.encoding_id.is_none()
-            && self.rid.is_none()
-            && self.spatial_layer_id.is_none()
-            && self.temporal_layer_id.is_none()
+    /// The m-line it names, if any. A text that is no number names none of ours.
+    fn line(&self) -> Result<Option<u16>, Problem> {
+        let parse = |id: &String| id.parse().map_err(|_| Error::NoSuchLayer.into());
+        self.media_id.as_ref().map(parse).transpose()
+    }
+
+    fn selection(self) -> Selection {
+        Selection {
+            rid: self.rid,
+            spatial_id: self.spatial_layer_id,
+            temporal_id: self.temporal_layer_id,
+            spatial_id_max: self.max_spatial_layer_id,
+            temporal_id_max: self.max_temporal_layer_id,
+            width_max: self.max_width,
+            height_max: self.max_height,
+        }
     }
 }
 
 /// `/session/{stream}/{session}/layer`. Without simulcast there is one nameless layer: it can be
-/// switched off (DELETE) and on again (POST without a name), but not listed or chosen.
+/// switched off (DELETE) and on again (POST), but has no name to be listed by.
 pub(crate) async fn layer(
     context: &Context,
     stream: &StreamName,
@@ -102,28 +117,26 @@ pub(crate) async fn layer(
             "this session publishes; layers are a viewer's choice",
         ));
     }
-    let muted = match request.method {
+    match request.method {
         Method::POST => {
             let layer: Layer = read_json(context, request).await?;
-            if !layer.is_automatic() {
-                return Err(Problem::unprocessable(
-                    "the stream has no layer of this name",
-                ));
-            }
-            false
+            let (line, principal) = (layer.line()?, &request.grant.principal);
+            let selection = layer.selection();
+            context.act(|registry, now| {
+                registry.select(stream, id, principal, line, selection, now)
+            })?;
         }
-        Method::DELETE => true,
+        Method::DELETE => context.act(|registry, _| {
+            let principal = &request.grant.principal;
+            registry.mute(stream, id, principal, MediaKind::Video, true)
+        })?,
         _ => {
             return Err(Problem::new(
                 StatusCode::CONFLICT,
                 "the stream has no simulcast layers",
             ));
         }
-    };
-    context.act(|registry, _| {
-        let principal = &request.grant.principal;
-        registry.mute(stream, id, principal, MediaKind::Video, muted)
-    })?;
+    }
     Ok(empty(StatusCode::OK))
 }
 

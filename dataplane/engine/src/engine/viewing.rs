@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use rand::RngExt;
-use whitewater_link::MediaKind;
+use whitewater_link::{Event, MediaKind};
 use whitewater_rtp::ext::AbsSendTime;
 use whitewater_rtp::rtcp::{Compound, Packet as Rtcp, ReportBlock, write};
 
@@ -31,6 +31,15 @@ impl Session {
         // One track after the other: audio between video packets would cut their runs.
         for track in tracks {
             track.forward(turn, &mut way);
+        }
+        if viewer.uncarried != Some(turn.epoch)
+            && viewer.tracks.iter().any(|t| t.lacks_codec_of(turn.epoch))
+        {
+            viewer.uncarried = Some(turn.epoch);
+            core.out.events.push(Event::Uncarried {
+                session: self.id,
+                epoch: turn.epoch,
+            });
         }
         let speaking = viewer
             .tracks

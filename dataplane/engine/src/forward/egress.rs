@@ -61,6 +61,8 @@ pub struct EgressTrack {
     octets: u32,
     budget: Budget,
     resent: Resent,
+    /// The last publisher of whom there was something no codec here is for.
+    uncarried: Option<Epoch>,
 }
 
 /// The stream of retransmissions (RFC 4588): a source of its own, numbered without gaps.
@@ -172,7 +174,13 @@ impl EgressTrack {
             octets: 0,
             budget: Budget::default(),
             resent: Resent::default(),
+            uncarried: None,
         }
+    }
+
+    /// Whether something of this publisher could not be sent for want of a codec.
+    pub fn lacks_codec_of(&self, epoch: Epoch) -> bool {
+        self.uncarried == Some(epoch)
     }
 
     /// Sends a turn's packets of this track's kind.
@@ -399,8 +407,10 @@ impl EgressTrack {
         if self.source.is_none_or(|current| current.epoch != epoch) {
             self.map(tracks, meta.track);
         }
-        let pt =
-            self.payload_types[usize::from(meta.pt & 0x7f)].ok_or(DropReason::NoPayloadType)?;
+        let Some(pt) = self.payload_types[usize::from(meta.pt & 0x7f)] else {
+            self.uncarried = Some(epoch);
+            return Err(DropReason::NoPayloadType);
+        };
         if self.muted {
             // Left out of the numbering, so that the viewer sees no loss.
             if self.source == Some(source) {

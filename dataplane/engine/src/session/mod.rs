@@ -10,8 +10,8 @@ use std::time::Instant;
 use str0m::Rtc;
 use str0m::crypto::dtls::SrtpProfile;
 use whitewater_link::{
-    CloseReason, MediaKind, Role, SessionId, SessionReport, SessionState, StreamId, TrackReport,
-    Traffic,
+    CloseReason, Epoch, MediaKind, Role, SessionId, SessionReport, SessionState, StreamId,
+    TrackReport, Traffic,
 };
 use whitewater_sdp::{DtlsRole, Local};
 use whitewater_srtp::{KeyingMaterial, Profile, SrtcpOpener, SrtpOpener};
@@ -99,6 +99,8 @@ pub struct Viewer {
     pub reports: Reports,
     /// Its own estimate of what it can receive, if it told one.
     pub remb_bps: Option<u64>,
+    /// The last publisher of whom control was told that this viewer lacks a codec.
+    pub uncarried: Option<Epoch>,
 }
 
 /// When a viewer is sent reports.
@@ -144,6 +146,7 @@ impl Session {
                     cname: cname.collect(),
                     reports: Reports::default(),
                     remb_bps: None,
+                    uncarried: None,
                 })
             }
         };
