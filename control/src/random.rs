@@ -11,3 +11,32 @@ pub(crate) fn bits() -> Option<u128> {
 pub(crate) fn session_id() -> Option<SessionId> {
     bits().map(SessionId)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn w_sec_2_a_million_session_ids_differ_and_follow_no_pattern() {
+        let mut seen = HashSet::new();
+        let mut ones = [0_u32; 128];
+        let mut grew = 0_u32;
+        let mut before = 0;
+        for _ in 0..1_000_000 {
+            let SessionId(id) = session_id().expect("random bits");
+            assert!(seen.insert(id), "twice");
+            grew += u32::from(id > before);
+            before = id;
+            for (bit, count) in ones.iter_mut().enumerate() {
+                *count += u32::from(id >> bit & 1 == 1);
+            }
+        }
+        // Half of a million each, give or take ten standard deviations (500): no bit is fixed, a
+        // counter or part of a time, and the ids are in no order.
+        let half = 495_000..=505_000;
+        assert!(ones.iter().all(|count| half.contains(count)), "{ones:?}");
+        assert!((490_000..=510_000).contains(&grew), "{grew}");
+    }
+}

@@ -7,6 +7,7 @@ mod hostile;
 mod joining;
 mod liveness;
 mod loss;
+mod restarts;
 
 use std::time::Duration;
 

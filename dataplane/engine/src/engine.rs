@@ -288,7 +288,9 @@ impl Engine {
     }
 
     fn stun(&mut self, now: Instant, datagram: Datagram<'_>, steering: Steering) {
-        let view = StunView::parse(datagram.bytes).filter(StunView::is_binding_request);
+        // RFC 8489 §14.7: what a wrong FINGERPRINT ends is no STUN message.
+        let view = StunView::parse(datagram.bytes)
+            .filter(|view| view.is_binding_request() && view.fingerprint_holds(datagram.bytes));
         let Some((ufrag, _)) = view.as_ref().and_then(StunView::username) else {
             self.core.drops.count(DropReason::StunMalformed);
             return;

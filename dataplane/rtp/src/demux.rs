@@ -123,6 +123,22 @@ impl<'a> StunView<'a> {
         self.has_fingerprint
     }
 
+    /// Whether `datagram`, from which this was parsed, has no FINGERPRINT or a right one at its end.
+    ///
+    /// Source: RFC 8489 §14.7: the CRC-32 of all before the attribute, in disguise.
+    #[must_use]
+    pub fn fingerprint_holds(&self, datagram: &[u8]) -> bool {
+        if !self.has_fingerprint {
+            return true;
+        }
+        let Some((rest, attribute)) = datagram.split_last_chunk::<8>() else {
+            return false;
+        };
+        let is_last = u16_at(attribute, 0) == Some(FINGERPRINT) && u16_at(attribute, 2) == Some(4);
+        let sum = CRC_32.checksum(rest) ^ FINGERPRINT_DISGUISE;
+        is_last && u32_at(attribute, 4) == Some(sum)
+    }
+
     /// Whether USE-CANDIDATE is present: the controlling side nominates this pair.
     #[must_use]
     pub fn has_use_candidate(&self) -> bool {
@@ -172,6 +188,9 @@ const MESSAGE_INTEGRITY: u16 = 0x0008;
 const MESSAGE_INTEGRITY_SHA256: u16 = 0x001c;
 const USE_CANDIDATE: u16 = 0x0025;
 const FINGERPRINT: u16 = 0x8028;
+/// RFC 8489 §14.7: tells it from the CRC of a protocol underneath.
+const FINGERPRINT_DISGUISE: u32 = 0x5354_554e;
+const CRC_32: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
 
 /// More attributes than any ICE agent sends; bounds the walk over a hostile message.
 const ATTRIBUTE_COUNT_MAX: usize = 32;

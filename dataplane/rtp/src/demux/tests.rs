@@ -86,6 +86,31 @@ fn a_connectivity_check_tells_who_is_meant() {
     assert_eq!(view.transaction_id(), *b"transaction!");
 }
 
+/// RFC 5769 §2.1, a sample request with a FINGERPRINT at its end.
+const SAMPLE_REQUEST: &[u8] = b"\x00\x01\x00\x58\x21\x12\xa4\x42\xb7\xe7\xa7\x01\xbc\x34\xd6\x86\
+    \xfa\x87\xdf\xae\x80\x22\x00\x10STUN test client\x00\x24\x00\x04\x6e\x00\x01\xff\
+    \x80\x29\x00\x08\x93\x2f\xf9\xb1\x51\x26\x3b\x36\x00\x06\x00\x09\
+    \x65\x76\x74\x6a\x3a\x68\x36\x76\x59\x20\x20\x20\x00\x08\x00\x14\
+    \x9a\xea\xa7\x0c\xbf\xd8\xcb\x56\x78\x1e\xf2\xb5\xb2\xd3\xf2\x49\xc1\xb5\x71\xa2\
+    \x80\x28\x00\x04\xe5\x7a\x3b\xcf";
+
+#[test]
+fn a_wrong_fingerprint_is_seen_and_a_missing_one_is_not() {
+    let holds = |bytes: &[u8]| StunView::parse(bytes).unwrap().fingerprint_holds(bytes);
+    assert!(holds(SAMPLE_REQUEST));
+    for at in [21, 40, 70, SAMPLE_REQUEST.len() - 1] {
+        let mut broken = SAMPLE_REQUEST.to_vec();
+        broken[at] ^= 1;
+        if let Some(view) = StunView::parse(&broken) {
+            assert!(!view.fingerprint_holds(&broken), "{at}");
+        }
+    }
+    assert!(holds(&message(1, &[(USERNAME, b"a:b")])));
+    // RFC 8489 §14.7: it is the last attribute.
+    let early = [(FINGERPRINT, &[0; 4][..]), (USERNAME, b"a:b")];
+    assert!(!holds(&message(1, &early)));
+}
+
 #[test]
 fn responses_and_indications_are_not_requests() {
     for message_type in [0x0101, 0x0111, 0x0011, 0x0003] {
