@@ -29,13 +29,13 @@ mod tests {
             assert!(seen.insert(id), "twice");
             grew += u32::from(id > before);
             before = id;
-            for (bit, count) in ones.iter_mut().enumerate() {
+            for (bit, count) in ones.iter_mut().enumerate().filter(|_| seen.len() <= 50_000) {
                 *count += u32::from(id >> bit & 1 == 1);
             }
         }
-        // Half of a million each, give or take ten standard deviations (500): no bit is fixed, a
-        // counter or part of a time, and the ids are in no order.
-        let half = 495_000..=505_000;
+        // Half of them each, give or take more than ten standard deviations (112 and 500): no bit
+        // is fixed, a counter or part of a time, and the ids are in no order.
+        let half = 23_800..=26_200;
         assert!(ones.iter().all(|count| half.contains(count)), "{ones:?}");
         assert!((490_000..=510_000).contains(&grew), "{grew}");
     }

@@ -485,53 +485,6 @@ test('an event stream that is cut off goes on after the last event', async () =>
   await viewer.stop();
 });
 
-test('a viewer offers to receive only, all codecs, and leaves the DTLS role open', async () => {
-  // RFC 9725 §4.4.4; draft-ietf-wish-whep §4.3.5, §4.3.6.
-  serve(() => created());
-  const viewer = new Viewer(WHEP);
-  await viewer.start();
-  const [pc] = FakePeer.all;
-  assert.deepEqual(pc.transceivers.map(({ kind, init }) => [kind, init.direction]), [['audio', 'recvonly'], ['video', 'recvonly']]);
-  // No preference is set, so what the browser can decode is what is offered.
-  assert.ok(pc.transceivers.every((each) => each.preferences === undefined));
-  const [{ body }] = of('POST');
-  const lines = (pattern) => body.match(pattern) ?? [];
-  assert.equal(lines(/^a=setup:actpass\r$/gm).length, 2);
-  for (const line of OFFER.split('\r\n').filter((each) => each.startsWith('a=rtpmap:'))) {
-    assert.ok(body.includes(line), line);
-  }
-  await viewer.stop();
-});
-
-test('the answer to a counter-offer has nothing to send', async () => {
-  // draft-ietf-wish-whep §4.3.5: the peer that answers has no track and no transceiver of its own, so it is recvonly.
-  serve((request) =>
-    request.method === 'POST' ? reply(406, { 'Content-Type': 'Application/SDP', Location: '/session/cam/2' }, OFFER) : reply(204));
-  const viewer = new Viewer(WHEP);
-  await viewer.start();
-  assert.deepEqual(FakePeer.all[1].transceivers, []);
-  assert.equal(of('PATCH').length, 1);
-  await viewer.stop();
-});
-
-test('unknown relations and parameters of links are ignored', async () => {
-  // RFC 9725 §4.6, §4.9; draft-ietf-wish-whep §4.10.
-  const link = [
-    '<https://x.example/ext>; rel="urn:ietf:params:whep:ext:future:thing"; x=1',
-    '<javascript:alert(1)>; rel="ice-server"',
-    '<stun:s.example>; rel="ice-server"; colour=blue',
-    '</session/cam/1/layer>; rel="urn:ietf:params:whep:ext:core:layer"',
-  ].join(', ');
-  serve(() => created({ Link: link }));
-  for (const client of [new Viewer(WHEP), new Publisher(WHIP, stream())]) {
-    requests.length = 0;
-    await client.start();
-    assert.deepEqual(FakePeer.all.at(-1).configuration.iceServers, [{ urls: 'stun:s.example' }]);
-    assert.deepEqual(requests.map(({ method }) => method), ['POST']);
-    await client.stop();
-  }
-});
-
 test('a WHEP URL is known by the content type of HEAD', async () => {
   const types = { '/whep/cam': 'Application/SDP; x=1', '/live.m3u8': 'application/vnd.apple.mpegurl' };
   serve((request) => {
