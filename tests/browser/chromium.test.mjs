@@ -51,6 +51,15 @@ test('Chromium', async (suite) => {
     assert.equal(last.connectionCount, 1);
   });
 
+  await scenario(suite, 'a viewer whose offer has no codec of the stream answers a counter-offer and plays', {}, async ({ open }) => {
+    const publisher = await open(shared);
+    await publish(publisher, server, 'counter', { codec: 'VP9', onlyOffer: 'VP9' });
+    const viewer = await open(shared);
+    await watch(viewer, server, 'counter', { onlyOffer: 'VP8', kinds: ['video'] });
+    const last = await assertFlows(viewer, { video: 'VP9' });
+    assert.equal(last.connectionCount, 2, 'one peer connection for its own offer, one for the server’s');
+  });
+
   const RELOADS = [
     { title: 'reloads with DELETE', forget: false, codec: '' },
     // Nobody says goodbye: the new publisher may take over once the old one is silent.

@@ -44,8 +44,8 @@ globalThis.publish = async (url, { codec = '', bitrateMax = 800_000, width = 320
   await connected();
 };
 
-globalThis.watch = async (url, { token = '', onlyOffer = '' } = {}) => {
-  follow(new Viewer(url, { token }));
+globalThis.watch = async (url, { token = '', onlyOffer = '', kinds = ['audio', 'video'] } = {}) => {
+  follow(new Viewer(url, { token, kinds }));
   if (onlyOffer) session.addEventListener('connection', ({ detail }) => limitOffer(detail.pc, onlyOffer), { once: true });
   session.addEventListener('media', ({ detail }) => {
     if (video.srcObject !== detail.stream) video.srcObject = detail.stream;
