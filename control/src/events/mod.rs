@@ -80,7 +80,7 @@ impl Events {
         watchers.retain(|session, watcher| {
             let live = registry.is_live(*session);
             if !live {
-                over.extend(watcher.subscriptions.drain(..));
+                over.append(&mut watcher.subscriptions);
             } else if !scenes.contains_key(&watcher.stream) {
                 let scene = registry.scene(&watcher.stream, now);
                 scenes.insert(watcher.stream.clone(), scene);
