@@ -91,7 +91,9 @@ fn other_value(key: &Key) -> String {
         "publish.takeover" => r#""always""#,
         "play.absent" => r#""refuse""#,
         "auth.tokens" => r#"["t0ken-one", "t0ken-two"]"#,
-        "auth.secret" => r#""k3y""#,
+        "publish.redirect" | "play.redirect" => r#""https://b.example/{stream}""#,
+        "ice.turn_credential_ttl_s" => "3600",
+        "auth.secret" | "ice.turn_secret" => r#""k3y""#,
         "auth.publish_tokens" | "auth.watch_tokens" => r#"["t0ken-three"]"#,
         "auth.tokens_file" | "auth.revocations_file" | "auth.jwks_ca_file" => r#""/etc/x""#,
         "auth.key_files" => r#"["/etc/a.pem", "/etc/b.json"]"#,
@@ -626,10 +628,15 @@ fn secrets_are_masked_in_refusals() {
 fn printed_masks_are_refused_as_secrets() {
     let printed = effective(&from_file(SECRETS));
     let text = refusal(&printed);
-    for key in ["auth.secret", "auth.tokens[0]", "ice.servers[0].credential"] {
+    for key in [
+        "auth.secret",
+        "auth.tokens[0]",
+        "ice.servers[0].credential",
+        "ice.turn_secret",
+    ] {
         assert!(text.contains(key), "{key}: {text}");
     }
-    assert_eq!(text.matches("this is the mask").count(), 3, "{text}");
+    assert_eq!(text.matches("this is the mask").count(), 4, "{text}");
 }
 
 #[test]
