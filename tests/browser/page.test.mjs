@@ -140,6 +140,24 @@ test('the embedded page', { timeout: 240_000 }, async (suite) => {
     assert.equal(await phone.evaluate(() => document.documentElement.scrollWidth > innerWidth), false);
   });
 
+  await scenario('the description of the API is drawn, on a phone as well', async (open) => {
+    const home = await open('');
+    await home.click('.foot a');
+    await home.waitForURL('**/api/docs');
+    const phone = await open('api/docs#patchSession', {
+      viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true, colorScheme: 'dark',
+    });
+    for (const page of [home, phone]) {
+      const operation = page.locator('#patchSession');
+      await operation.waitFor();
+      assert.ok((await page.locator('.api details').count()) > 30);
+      if (page === home) await operation.locator('summary').click();
+      assert.match(await operation.innerText(), /If-Match[\s\S]*412/);
+      await page.evaluate(() => document.querySelectorAll('details').forEach((each) => { each.open = true; }));
+      assert.equal(await page.evaluate(() => document.documentElement.scrollWidth > innerWidth), false, 'it must not scroll sideways');
+    }
+  });
+
   await scenario('names are text, whatever they contain', async (open) => {
     const made = await fetch(`${server.base}api/streams/${encodeURIComponent(HOSTILE)}`, { method: 'POST' });
     const page = await open(`?watch=${encodeURIComponent(HOSTILE)}`);
