@@ -321,6 +321,24 @@ fn authentic_feedback_costs_bounded_work_whatever_it_says() {
     world.run_for(secs(2));
     assert!(world.published(publisher).requests.len() <= asked + 2);
 
+    // An estimate is noted.
+    let size = write::remb(&mut compound, FEEDBACK_SSRC, 2_000_000, &[main]).expect("room");
+    feedback.inject(&mut world, &compound[..size]);
+    world.run_for(ms(10));
+    let ((shard, id), now) = (world.session(viewer), world.now);
+    let sessions = world.engine(shard).report(now).sessions;
+    let session = sessions
+        .iter()
+        .find(|session| session.session == id)
+        .expect("alive");
+    let noted = |track: &whitewater_link::TrackReport| track.reception.bitrate_bps_max;
+    assert!(
+        session
+            .tracks
+            .iter()
+            .all(|track| noted(track) == Some(2_000_000))
+    );
+
     // Requests for what is not theirs, reports on others, and nonsense behind a good header.
     let mut size = write::pli(&mut compound, FEEDBACK_SSRC, 77).expect("room");
     let block = ReportBlock {

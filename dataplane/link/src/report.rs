@@ -59,6 +59,8 @@ pub struct Reception {
     pub jitter: Duration,
     /// The round trip, smoothed; `None` until a report allowed to measure it.
     pub round_trip: Option<Duration>,
+    /// What the viewer thinks it can receive on all tracks together (REMB), if it says so.
+    pub bitrate_bps_max: Option<u64>,
 }
 
 /// Packets and bytes.

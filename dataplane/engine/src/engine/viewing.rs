@@ -106,7 +106,11 @@ impl Session {
                     let missing = nack.sequence_numbers().take(left);
                     searches += self.resend(now, nack.media_ssrc(), missing, core);
                 }
-                Ok(Rtcp::Remb(remb)) => viewer.remb_bps = Some(remb.bitrate_bps()),
+                Ok(Rtcp::Remb(remb)) => {
+                    for track in &mut viewer.tracks {
+                        track.report.reception.bitrate_bps_max = Some(remb.bitrate_bps());
+                    }
+                }
                 Ok(_) => {}
                 Err(_) => core.drops.count(DropReason::Malformed),
             }

@@ -97,8 +97,6 @@ pub struct Viewer {
     pub cname: Box<[u8]>,
     /// Its sender reports.
     pub reports: Reports,
-    /// Its own estimate of what it can receive, if it told one.
-    pub remb_bps: Option<u64>,
     /// The last publisher of whom control was told that this viewer lacks a codec.
     pub uncarried: Option<Epoch>,
 }
@@ -145,7 +143,6 @@ impl Session {
                     outlet: None,
                     cname: cname.collect(),
                     reports: Reports::default(),
-                    remb_bps: None,
                     uncarried: None,
                 })
             }
