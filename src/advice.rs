@@ -37,6 +37,8 @@ pub enum Topic {
     LockedMemory,
     /// The management API is reachable by others and asks for no token.
     OpenToAll,
+    /// Others can reach the HTTP side, and it is not HTTPS.
+    PlainHttp,
 }
 
 impl fmt::Display for Advice {
@@ -137,6 +139,7 @@ pub fn advise(readings: &Readings, config: &Config, core_count: usize) -> Vec<Ad
         io_uring_disabled(readings, config.media.backend),
         locked_memory(readings, config.media.backend, shard_count),
         open_to_all(config),
+        plain_http(config),
     ]
     .into_iter()
     .flatten()
@@ -235,6 +238,26 @@ fn open_to_all(config: &Config) -> Option<Advice> {
     );
     Some(Advice {
         topic: Topic::OpenToAll,
+        text,
+    })
+}
+
+fn plain_http(config: &Config) -> Option<Advice> {
+    let listen = config.http.listen;
+    let is_secure = config.tls.self_signed || !config.tls.certificate.as_os_str().is_empty();
+    // Who names a proxy has one in front, which may well speak HTTPS.
+    let has_proxy = !config.http.trusted_proxies.is_empty();
+    if is_secure || has_proxy || listen.ip().to_canonical().is_loopback() {
+        return None;
+    }
+    let text = format!(
+        "http.listen = \"{listen}\" speaks plain HTTP: who is on the way can read tokens and sit \
+         between peers, and browsers lend cameras to HTTPS pages only. Set tls.certificate and \
+         tls.key, try --tls-self-signed, or name the HTTPS proxy in http.trusted_proxies; see \
+         docs/deployment.md"
+    );
+    Some(Advice {
+        topic: Topic::PlainHttp,
         text,
     })
 }
@@ -423,9 +446,29 @@ mod tests {
     fn open_node_is_told_only_when_others_can_reach_it() {
         let mut config = Config::default();
         config.http.listen = "0.0.0.0:7777".parse().unwrap();
+        config.tls.self_signed = true;
         assert_eq!(topics(&roomy(), &config), [Topic::OpenToAll]);
         config.http.listen = "[::ffff:127.0.0.1]:7777".parse().unwrap();
         assert_eq!(topics(&roomy(), &config), []);
+    }
+
+    #[test]
+    fn plain_http_is_told_only_when_others_can_reach_it_and_no_proxy_is_in_front() {
+        let mut config = Config::default();
+        config.auth.open = true;
+        config.http.listen = "0.0.0.0:7777".parse().unwrap();
+        let both = [Topic::OpenToAll, Topic::PlainHttp];
+        assert_eq!(topics(&roomy(), &config), both);
+        let mut secure = config.clone();
+        secure.tls.certificate = "chain.pem".into();
+        assert_eq!(topics(&roomy(), &secure), [Topic::OpenToAll]);
+        let sources = crate::config::Sources {
+            environment: vec![("WHITEWATER_HTTP_TRUSTED_PROXIES".into(), "192.0.2.1".into())],
+            ..crate::config::Sources::default()
+        };
+        let proxied = crate::config::load(&sources).unwrap().config;
+        config.http.trusted_proxies = proxied.http.trusted_proxies;
+        assert_eq!(topics(&roomy(), &config), [Topic::OpenToAll]);
     }
 
     #[test]

@@ -53,6 +53,9 @@ pub struct Settings {
     /// HTTP address and port
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<String>,
+    /// HTTPS with a certificate that is made at start, for tests on a local network
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    tls_self_signed: Option<String>,
     /// UDP address and port of all media
     #[arg(long, value_name = "ADDR:PORT")]
     udp: Option<String>,
@@ -82,6 +85,11 @@ impl Settings {
         let advertise = Some(self.advertise.join(",")).filter(|_| !self.advertise.is_empty());
         let own = [
             ("http.listen", "--listen", &self.listen),
+            (
+                "tls.self_signed",
+                "--tls-self-signed",
+                &self.tls_self_signed,
+            ),
             ("media.udp", "--udp", &self.udp),
             (
                 "media.ports_per_core",
@@ -152,7 +160,7 @@ pub fn run(
         }
         Command::Config(ConfigCommand::Check(settings)) => {
             with_configuration(&settings, |effective| {
-                if let Err(error) = node::refuse_unserved(&effective.config) {
+                if let Err(error) = node::check(&effective.config) {
                     eprintln!("whitewater: {error}");
                     return ExitCode::from(EXIT_REFUSED);
                 }

@@ -23,7 +23,9 @@ mod word;
 
 pub use address::{HostName, Network, Origin};
 pub use ice_server::IceServer;
-pub use keys::{Auth, Config, Http, Ice, Key, Limits, Log, Media, Play, Publish, Sdp, Strategy};
+pub use keys::{
+    Auth, Config, Http, Ice, Key, Limits, Log, Media, Play, Publish, Sdp, Strategy, Tls,
+};
 pub use load::{Effective, Flag, Source, Sources, load};
 pub use print::{effective, reference};
 pub use problem::{ConfigError, Place, Problem};

@@ -10,5 +10,6 @@ pub mod advice;
 pub mod cli;
 pub mod config;
 mod node;
+mod security;
 
 pub use node::{Node, StartError};

@@ -39,7 +39,7 @@ fn serve(effective: Effective) -> ExitCode {
             Err(error) => {
                 eprintln!("whitewater: {error}");
                 return match error {
-                    StartError::Config(_) => ExitCode::from(cli::EXIT_REFUSED),
+                    StartError::Config(_) | StartError::Tls(_) => ExitCode::from(cli::EXIT_REFUSED),
                     _ => ExitCode::FAILURE,
                 };
             }

@@ -2,23 +2,26 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use whitewater_control::{
-    About, AbsentStream, Auth, HttpLimits, Network, Policy, Rate, Redirects, Server, TurnSecret,
+    About, AbsentStream, Auth, BindError, HttpLimits, Network, Policy, Rate, Redirects, Server,
+    TlsError, TurnSecret,
 };
 use whitewater_dataplane::{BackendKind, Choice, Codec, DataPlane, SpawnError};
 
 use crate::advice::{self, Readings};
 use crate::config::{self, AudioCodec, Backend, Config, Effective, PlayAbsent, Token, VideoCodec};
+use crate::security::{self, Security};
 
 /// A started node.
 pub struct Node {
     plane: DataPlane,
     server: Server,
     listen: SocketAddr,
+    security: Security,
     notes: Vec<String>,
 }
 
@@ -30,13 +33,10 @@ pub enum StartError {
     Config(&'static str),
     /// The data plane.
     Media(SpawnError),
-    /// The HTTP listener.
-    Http {
-        /// Its address.
-        listen: SocketAddr,
-        /// The kernel's word.
-        source: io::Error,
-    },
+    /// The certificate or its key.
+    Tls(TlsError),
+    /// The control plane.
+    Http(BindError),
     /// The line between the two.
     Io(io::Error),
 }
@@ -48,14 +48,11 @@ impl fmt::Display for StartError {
             StartError::Media(error) => {
                 write!(f, "{error}\nchoose another address with --udp ADDR:PORT")
             }
-            StartError::Http { source, .. } if source.kind() == io::ErrorKind::InvalidInput => {
-                write!(f, "{source}")
+            StartError::Tls(error) => write!(f, "{error}"),
+            StartError::Http(error @ BindError::Listen { .. }) => {
+                write!(f, "{error}\nchoose another with --listen ADDR:PORT")
             }
-            StartError::Http { listen, source } => write!(
-                f,
-                "the HTTP address {listen} cannot be used: {source}\n\
-                 choose another with --listen ADDR:PORT"
-            ),
+            StartError::Http(error) => write!(f, "{error}"),
             StartError::Io(error) => write!(f, "the node could not start: {error}"),
         }
     }
@@ -66,7 +63,9 @@ impl std::error::Error for StartError {
         match self {
             StartError::Config(_) => None,
             StartError::Media(source) => Some(source),
-            StartError::Http { source, .. } | StartError::Io(source) => Some(source),
+            StartError::Tls(source) => Some(source),
+            StartError::Http(source) => Some(source),
+            StartError::Io(source) => Some(source),
         }
     }
 }
@@ -78,7 +77,7 @@ impl Node {
     /// [`StartError`] names the address or setting at fault.
     pub fn start(effective: &Effective) -> Result<Node, StartError> {
         let config = &effective.config;
-        refuse_unserved(config)?;
+        check(config)?;
         let mut notes = effective.notes.clone();
         notes.extend(prepare_machine(config));
         let secret_len = config.auth.secret.expose().len();
@@ -100,12 +99,7 @@ impl Node {
             ..About::default()
         };
         let server =
-            Server::bind(control_config(config, about), control_port).map_err(|source| {
-                StartError::Http {
-                    listen: config.http.listen,
-                    source,
-                }
-            })?;
+            Server::bind(control_config(config, about), control_port).map_err(StartError::Http)?;
         for shard in plane.shards() {
             for line in &shard.advice {
                 if !notes.contains(line) {
@@ -115,6 +109,7 @@ impl Node {
         }
         Ok(Node {
             listen: server.local_addr(),
+            security: Security::new(config, &server),
             plane,
             server,
             notes,
@@ -140,7 +135,7 @@ impl Node {
 
     /// What a person who starts the node wants to read: lines, each with its end.
     pub fn greeting(&self) -> String {
-        let base = format!("http://{}", reachable(self.listen));
+        let base = self.security.base(self.listen);
         let shards = self.plane.shards();
         let gso = shards.iter().any(|shard| shard.gso);
         let mut text = format!(
@@ -148,8 +143,10 @@ impl Node {
              \n  Page      {base}/\
              \n  Publish   {base}/whip/STREAM   (WHIP)\
              \n  Watch     {base}/whep/STREAM   (WHEP)\
+             {security}\
              \n  Media     UDP {udp}, {count} {shards}, back end {backend}{gso}\n",
             version = env!("CARGO_PKG_VERSION"),
+            security = self.security.lines(),
             udp = self.media(),
             count = shards.len(),
             shards = if shards.len() == 1 { "shard" } else { "shards" },
@@ -185,8 +182,15 @@ impl Node {
     }
 }
 
+/// Whether a node could be started with this, as far as can be told without starting it.
+pub(crate) fn check(config: &Config) -> Result<(), StartError> {
+    refuse_unserved(config)?;
+    security::refuse(config)?;
+    whitewater_control::check_tls(&security::tls(config)).map_err(StartError::Tls)
+}
+
 /// What the configuration can say and this version does not do must not be taken silently.
-pub(crate) fn refuse_unserved(config: &Config) -> Result<(), StartError> {
+fn refuse_unserved(config: &Config) -> Result<(), StartError> {
     if !config.ice.lite {
         return Err(StartError::Config(
             "ice.lite = false: full ICE is not available, this node is always the lite side",
@@ -314,6 +318,9 @@ fn control_config(config: &Config, about: About) -> whitewater_control::Config {
     };
     whitewater_control::Config {
         listen: http.listen,
+        tls: security::tls(config),
+        redirect_listen: config.tls.redirect_listen,
+        hsts_max_age: seconds(config.tls.hsts_max_age_s),
         policy: Policy {
             auto_create_whip: strategy.auto_create_whip,
             auto_create_whep: strategy.auto_create_whep,
@@ -334,13 +341,18 @@ fn control_config(config: &Config, about: About) -> whitewater_control::Config {
             streams_max: limits.streams_max,
             sessions_max: limits.sessions_max,
             half_open_max: limits.sessions_half_open_max,
+            source_half_open_max: limits.source_half_open_max,
             ..Policy::default()
         },
         limits: HttpLimits {
             connections_max: http.connections_max as usize,
+            source_connections_max: http.source_connections_max as usize,
             sse_clients_max: http.sse_clients_max as usize,
+            source_sse_clients_max: http.source_sse_clients_max as usize,
             header_timeout: seconds(http.header_timeout_s),
             body_timeout: seconds(http.body_timeout_s),
+            write_timeout: seconds(http.write_timeout_s),
+            idle_timeout: seconds(http.idle_timeout_s),
             header_size_max: http.header_bytes_max,
             sdp_size_max: http.sdp_body_bytes_max,
             fragment_size_max: http.fragment_body_bytes_max,
@@ -457,16 +469,6 @@ fn media_text(first: SocketAddr, ports: &[u16]) -> String {
         }
         _ => first.to_string(),
     }
-}
-
-/// An address a person can put into a browser.
-fn reachable(listen: SocketAddr) -> SocketAddr {
-    let ip = match listen.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    SocketAddr::new(ip, listen.port())
 }
 
 /// Events of each shard that may wait for control: a few per session, of which thousands may

@@ -303,6 +303,9 @@ const HOMES: &[(&str, &[&str])] = &[
     ("io-uring", &["whitewater-net"]),
     ("libc", &["whitewater-net"]),
     ("aws-lc-rs", &["whitewater-control", "whitewater-srtp"]),
+    ("rustls*", &["whitewater-control"]),
+    ("tokio-rustls", &["whitewater-control"]),
+    ("rcgen", &["whitewater-control"]),
     ("clap", &["whitewater", "whitewater-load"]),
     ("toml", &["whitewater"]),
 ];

@@ -175,5 +175,7 @@ fn escaped(text: &str) -> String {
 const SETTINGS: &[&str] = &[
     "limits.source_requests_per_second=100000",
     "limits.token_requests_per_second=100000",
+    "limits.source_half_open_max=0",
+    "http.source_connections_max=0",
 ];
 const BAR_STEP: usize = 24;

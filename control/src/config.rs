@@ -10,6 +10,12 @@ use whitewater_model::Policy;
 pub struct Config {
     /// Where HTTP is served; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// How that is secured.
+    pub tls: Tls,
+    /// Where plain HTTP is answered with the way to HTTPS; needs `tls`.
+    pub redirect_listen: Option<SocketAddr>,
+    /// For how long browsers are told to come by HTTPS only (RFC 6797); zero: they are not told.
+    pub hsts_max_age: Duration,
     /// Streams, sessions, take-over.
     pub policy: Policy,
     /// What a peer may cost us.
@@ -47,6 +53,9 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7777)),
+            tls: Tls::Off,
+            redirect_listen: None,
+            hsts_max_age: Duration::ZERO,
             policy: Policy::default(),
             limits: HttpLimits::default(),
             ice_servers: Vec::new(),
@@ -65,17 +74,47 @@ impl Default for Config {
     }
 }
 
+/// How the listener is secured.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Tls {
+    /// Not at all: a proxy in front does it, or nobody is on the way.
+    #[default]
+    Off,
+    /// With a certificate chain and its key from PEM files, which are read again when they change.
+    Files {
+        /// The chain, the server's certificate first.
+        certificate: PathBuf,
+        /// Its key, not encrypted.
+        key: PathBuf,
+    },
+    /// With a certificate that is made at start and kept in memory.
+    SelfSigned {
+        /// The host names and IP addresses it is for.
+        names: Vec<String>,
+    },
+}
+
 /// What an HTTP peer may cost us.
 #[derive(Clone, Debug)]
 pub struct HttpLimits {
     /// TCP connections at the same time; further ones wait in the kernel's backlog.
     pub connections_max: usize,
+    /// Those from one IPv4 address or one IPv6 /64 that is no trusted proxy; further ones are
+    /// closed. 0 is no limit.
+    pub source_connections_max: usize,
     /// Clients of the stream list's event stream.
     pub sse_clients_max: usize,
-    /// For a request's head, and for a connection's first request.
+    /// Those from one source; 0 is no limit.
+    pub source_sse_clients_max: usize,
+    /// For a TLS handshake, for a connection's first request, and for a request's head, which in
+    /// HTTP/1 begins with the end of the answer before.
     pub header_timeout: Duration,
     /// For a request's body.
     pub body_timeout: Duration,
+    /// How long a peer may take nothing of its answer.
+    pub write_timeout: Duration,
+    /// How long an HTTP/2 connection may go without a request.
+    pub idle_timeout: Duration,
     /// A request's head, in bytes.
     pub header_size_max: usize,
     /// An SDP offer, in bytes.
@@ -121,9 +160,13 @@ impl Default for HttpLimits {
     fn default() -> Self {
         HttpLimits {
             connections_max: 10_000,
+            source_connections_max: 1000,
             sse_clients_max: 256,
+            source_sse_clients_max: 64,
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(60),
             header_size_max: 32 * 1024,
             sdp_size_max: 256 * 1024,
             fragment_size_max: 64 * 1024,

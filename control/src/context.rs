@@ -9,6 +9,7 @@ use crate::Config;
 use crate::auth::Guard;
 use crate::dialect::live777::Feed;
 use crate::events::Events;
+use crate::http::crowd::Crowd;
 use crate::http::links::IceLinks;
 use crate::http::rate::Limiter;
 use crate::metrics::HttpCounters;
@@ -28,6 +29,7 @@ pub(crate) struct Context {
     pub(crate) ice_links: IceLinks,
     pub(crate) counters: HttpCounters,
     pub(crate) sse_clients: Arc<Semaphore>,
+    pub(crate) sse_sources: Arc<Crowd>,
     /// True once the server goes away.
     pub(crate) ending: watch::Sender<bool>,
     /// False once the data plane's side of the line is gone.
@@ -47,6 +49,7 @@ impl Context {
             ice_links,
             counters: HttpCounters::default(),
             sse_clients: Arc::new(Semaphore::new(config.limits.sse_clients_max)),
+            sse_sources: Crowd::new(config.limits.source_sse_clients_max),
             ending: watch::Sender::new(false),
             plane_alive: AtomicBool::new(true),
             config,

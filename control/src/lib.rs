@@ -26,7 +26,7 @@ mod whep;
 mod whip;
 
 pub use config::{
-    About, Auth, Config, HttpLimits, IceServer, Network, Rate, Redirects, TurnSecret,
+    About, Auth, Config, HttpLimits, IceServer, Network, Rate, Redirects, Tls, TurnSecret,
 };
-pub use http::Server;
+pub use http::{BindError, Server, TlsError, check_tls};
 pub use whitewater_model::{AbsentStream, Policy, Takeover};

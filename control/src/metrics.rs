@@ -19,6 +19,11 @@ pub(crate) struct HttpCounters {
     refusals: [AtomicU64; 3],
     renderings: AtomicU64,
     connections: AtomicU64,
+    connections_refused: AtomicU64,
+    /// Done, failed.
+    handshakes: [AtomicU64; 2],
+    /// Taken, refused.
+    certificates: [AtomicU64; 2],
 }
 
 impl HttpCounters {
@@ -39,6 +44,21 @@ impl HttpCounters {
 
     pub(crate) fn count_connection(&self) {
         self.connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_refused_connection(&self) {
+        self.connections_refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_handshake(&self, done: bool) {
+        let [yes, no] = &self.handshakes;
+        if done { yes } else { no }.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A changed certificate was taken into use, or could not be.
+    pub(crate) fn count_certificate(&self, taken: bool) {
+        let [yes, no] = &self.certificates;
+        if taken { yes } else { no }.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -182,6 +202,30 @@ impl Page {
         let connections = counters.connections.load(Ordering::Relaxed);
         let name = "whitewater_http_connections_total";
         self.one(name, "counter", "Connections accepted.", connections);
+        let refused = counters.connections_refused.load(Ordering::Relaxed);
+        let name = "whitewater_http_connections_refused_total";
+        let help = "Connections closed because their source has too many.";
+        self.one(name, "counter", help, refused);
+        for (name, help, results, counts) in [
+            (
+                "whitewater_tls_handshakes_total",
+                "TLS handshakes.",
+                ["done", "failed"],
+                &counters.handshakes,
+            ),
+            (
+                "whitewater_tls_certificate_changes_total",
+                "Changed certificate files.",
+                ["taken", "refused"],
+                &counters.certificates,
+            ),
+        ] {
+            self.head(name, "counter", help);
+            for (result, count) in results.iter().zip(counts) {
+                let labels = format!("result=\"{result}\"");
+                self.value(name, &labels, count.load(Ordering::Relaxed));
+            }
+        }
         let listening = context
             .config
             .limits

@@ -1,6 +1,6 @@
 //! What WHIP's and WHEP's POST have in common: an offer in, an answer and a session URL out.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, LINK, LOCATION};
@@ -17,6 +17,7 @@ use crate::http::problem::Problem;
 use crate::http::request::Request;
 use crate::http::response::{Response, empty, full};
 use crate::http::router::{ACCEPT_PATCH, ACCEPT_POST};
+use crate::http::source::block;
 use crate::plane::{Ask, PostReply};
 use crate::random;
 
@@ -110,10 +111,14 @@ fn ask(
     request: &Request,
 ) -> Result<oneshot::Receiver<PostReply>, Problem> {
     let owner = request.grant.principal.clone();
+    let source = block(request.source);
     let admission = context.act(|registry, now| {
         // Once it is in the registry, it ends with what it was let in by. Until here that may have
         // been taken back.
         context.guard.check(&request.grant, now)?;
+        if !registry.has_room_for(source) {
+            return Err(too_many_half_open());
+        }
         let admission = match side {
             Side::Publish => registry.publish(stream, session, owner, now)?,
             Side::Subscribe => registry.subscribe(stream, session, owner, now)?,
@@ -121,6 +126,7 @@ fn ask(
         if let Some(authority) = request.grant.authority.clone() {
             registry.rest_on(session, authority);
         }
+        registry.came_from(session, source);
         Ok::<_, Problem>(admission)
     })?;
     let (reply, receiver) = oneshot::channel();
@@ -250,6 +256,18 @@ fn refused(refusal: Refusal) -> Problem {
     }
 }
 
+/// RFC 9725 §5: who floods has to wait, the others do not.
+fn too_many_half_open() -> Problem {
+    Problem::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        "too many sessions from this address have not connected yet",
+    )
+    .retry_after(HALF_OPEN_RETRY_AFTER)
+}
+
 pub(crate) fn busy() -> Problem {
     Problem::overloaded("too many requests wait for the media side")
 }
+
+/// Most connect within this.
+const HALF_OPEN_RETRY_AFTER: Duration = Duration::from_secs(5);

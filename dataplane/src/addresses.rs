@@ -100,7 +100,8 @@ fn select(
     offered.into_iter().map(with_port).collect()
 }
 
-fn interfaces() -> Vec<IpAddr> {
+/// The addresses of all interfaces that can be reached without a zone.
+pub fn interfaces() -> Vec<IpAddr> {
     let all = if_addrs::get_if_addrs().unwrap_or_else(|error| {
         tracing::warn!(%error, "the host's addresses cannot be listed; set media.advertise");
         Vec::new()

@@ -14,6 +14,7 @@ mod shard;
 mod spawn;
 mod steer;
 
+pub use addresses::interfaces;
 pub use config::Config;
 pub use spawn::{DataPlane, ShardInfo, SpawnError, spawn};
 pub use whitewater_net::{BackendKind, Choice};

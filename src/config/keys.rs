@@ -167,8 +167,13 @@ sections! {
         trusted_proxies: Vec<Network> = Vec::new();
         /// Connections open at a time; further ones wait in the kernel's queue.
         connections_max: u32 = 10_000, range: 1..=1_000_000;
+        /// Of these, those of one IPv4 address or IPv6 /64; further ones are closed at once. Trusted
+        /// proxies are not counted. 0: no limit.
+        source_connections_max: u32 = 1000, range: 0..=1_000_000;
         /// Listeners of the event stream at a time; further ones are answered 503.
         sse_clients_max: u32 = 256, range: 0..=100_000;
+        /// Of these, those of one IPv4 address or IPv6 /64. 0: no limit.
+        source_sse_clients_max: u32 = 64, range: 0..=100_000;
         /// Largest SDP body of a WHIP or WHEP request; larger ones are answered 413.
         sdp_body_bytes_max: usize = 256 * 1024, unit: "bytes", range: KIB..=4 * MIB;
         /// Largest trickle ICE or ICE restart fragment; larger ones are answered 413.
@@ -177,10 +182,33 @@ sections! {
         json_body_bytes_max: usize = 64 * 1024, unit: "bytes", range: KIB..=4 * MIB;
         /// Largest request head; larger ones are answered 431.
         header_bytes_max: usize = 32 * 1024, unit: "bytes", range: 8 * KIB..=MIB;
-        /// How long a client may take to send a request head.
+        /// How long a client may take for the TLS handshake, and then to send a request head. With
+        /// HTTP/1 the head's time begins when the answer before it ends.
         header_timeout_s: u32 = 10, unit: "seconds", range: 1..=600;
         /// How long a client may take to send a request body.
         body_timeout_s: u32 = 10, unit: "seconds", range: 1..=600;
+        /// How long a client may take nothing of its answer.
+        write_timeout_s: u32 = 30, unit: "seconds", range: 1..=600;
+        /// How long an HTTP/2 connection may stay without a request.
+        idle_timeout_s: u32 = 60, unit: "seconds", range: 1..=86_400;
+    }
+
+    /// HTTPS. With a certificate, http.listen speaks HTTPS only: TLS 1.2 and 1.3, HTTP/1.1 and HTTP/2.
+    Tls in tls {
+        /// PEM file with the certificate chain, the server's own certificate first. It is read again
+        /// within seconds of a change; one that cannot be used leaves the former in place. Empty: no
+        /// TLS.
+        certificate: PathBuf = PathBuf::new();
+        /// PEM file with the certificate's key: RSA, ECDSA or Ed25519, not encrypted.
+        key: PathBuf = PathBuf::new();
+        /// Make a certificate at start, for tests on a local network. Browsers warn of it once; its
+        /// fingerprint is printed. It is kept in memory only.
+        self_signed: bool = false, flag: "tls-self-signed";
+        /// Address and TCP port where plain HTTP is answered with the way to HTTPS (308); empty: none.
+        redirect_listen: Option<SocketAddr> = None;
+        /// Tell browsers to come by HTTPS only for this long (Strict-Transport-Security). Hard to
+        /// take back: begin with minutes. 0: say nothing.
+        hsts_max_age_s: u32 = 0, unit: "seconds", range: 0..=63_072_000;
     }
 
     /// The UDP port media flows through, and the threads that forward it.
@@ -278,6 +306,8 @@ sections! {
         sessions_max: u32 = 20_000, range: 1..=1_000_000;
         /// Sessions at a time which are not yet connected; further ones are answered 503.
         sessions_half_open_max: u32 = 2000, range: 1..=1_000_000;
+        /// Of these, those of one IPv4 address or IPv6 /64; further ones are answered 429. 0: no limit.
+        source_half_open_max: u32 = 500, range: 0..=1_000_000;
         /// POST requests a second from one IPv4 address or IPv6 /64, and as many PATCH and as many
         /// DELETE requests; further ones are answered 429. 0: no limit.
         source_requests_per_second: u32 = 200, range: 0..=1_000_000;

@@ -81,7 +81,8 @@ fn default_of(key: &Key) -> String {
 /// A value in TOML that is allowed for the key and is not its default.
 fn other_value(key: &Key) -> String {
     let value = match key.path().as_str() {
-        "http.listen" | "media.udp" => r#""[::1]:7000""#,
+        "http.listen" | "media.udp" | "tls.redirect_listen" => r#""[::1]:7000""#,
+        "tls.certificate" | "tls.key" => r#""/etc/x.pem""#,
         "http.allowed_origins" => r#"["https://a.example", "http://b.example:8080"]"#,
         "http.hosts" => r#"["studio.example", "192.0.2.7"]"#,
         "http.trusted_proxies" => r#"["10.0.0.0/8", "2001:db8::1/128"]"#,
@@ -390,8 +391,8 @@ fn suggestions_look_into_other_sections() {
         ),
         ("[htpp]\nx_y_z = 1\n", "did you mean [http]?"),
         (
-            "[tls]\ncert = 1\n",
-            "known sections: [http], [media], [ice]",
+            "[zzzzzz]\ncert = 1\n",
+            "known sections: [http], [tls], [media], [ice]",
         ),
         ("[http]\nzzz = 1\n", "known keys of [http]"),
     ] {

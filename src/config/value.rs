@@ -134,6 +134,27 @@ impl Value for PathBuf {
     }
 }
 
+/// Something that an empty text stands for the lack of.
+impl<T: Value> Value for Option<T> {
+    const SHAPE: Shape = T::SHAPE;
+    const SECRET: bool = T::SECRET;
+
+    fn allowed(range: &RangeInclusive<i64>) -> String {
+        format!("{}, or \"\"", T::allowed(range))
+    }
+
+    fn read(node: &Node, range: &RangeInclusive<i64>) -> Result<Self, Refused> {
+        match &node.kind {
+            Kind::Text(text) if text.is_empty() => Ok(None),
+            _ => T::read(node, range).map(Some),
+        }
+    }
+
+    fn render(&self) -> String {
+        self.as_ref().map_or_else(|| quoted(""), T::render)
+    }
+}
+
 impl<T: Value> Value for Vec<T> {
     const SHAPE: Shape = match T::SHAPE {
         Shape::Tables => Shape::Tables,

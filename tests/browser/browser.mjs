@@ -26,7 +26,7 @@ const FLAGS = [
  * What every test file needs: a server, a site with test pages and one Chromium, all ended after `context`.
  * Null when something is missing and the test has been skipped.
  */
-export async function stage(context, options = {}) {
+export async function stage(context, { flags = [], ...options } = {}) {
   const path = chromium();
   if (!path) {
     missing(context, 'no Chromium at /usr/bin/chromium: run setup.sh');
@@ -41,7 +41,7 @@ export async function stage(context, options = {}) {
     headless: true,
     // Playwright's own switches would undo some of ours.
     ignoreDefaultArgs: ['--mute-audio', '--disable-features', '--enable-automation'],
-    args: [...FLAGS, `--crash-dumps-dir=${profile}`],
+    args: [...FLAGS, ...flags, `--crash-dumps-dir=${profile}`],
   });
   context.after(async () => {
     await browser.close();

@@ -4,6 +4,8 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import dgram from 'node:dgram';
 import { access } from 'node:fs/promises';
+import http from 'node:http';
+import https from 'node:https';
 import net from 'node:net';
 import { fileURLToPath } from 'node:url';
 
@@ -16,12 +18,12 @@ const LOG_LEN_MAX = 2_000_000;
 
 /**
  * Starts a server for the tests of `context` (node:test) and stops it after them. Its log is printed when
- * one of them failed.
+ * one of them failed. With `scheme` https the arguments have to bring a certificate, which may be anybody's.
  *
  * @returns {Promise<{base: string, log: () => string, restart: () => Promise<void>}|null>}
  *   null when there is no binary and this is no CI run; the test has been skipped then.
  */
-export async function startServer(context, { args = [] } = {}) {
+export async function startServer(context, { args = [], scheme = 'http' } = {}) {
   if (!(await exists(BINARY))) {
     missing(context, `no server at ${BINARY}: run "cargo build" first or set WHITEWATER_BIN`);
     return null;
@@ -29,7 +31,7 @@ export async function startServer(context, { args = [] } = {}) {
   // Another process may take a free port before the server does; then the next pair is tried.
   for (let attempt = 0; ; attempt += 1) {
     const ports = [await freeTcpPort(), await freeUdpPort()];
-    let server = launch(args, ports);
+    let server = launch(args, ports, scheme);
     if (await server.ready()) {
       context.after(() => server.stop());
       return {
@@ -38,7 +40,7 @@ export async function startServer(context, { args = [] } = {}) {
         /** Stops the server and starts another one on the same ports. */
         async restart() {
           await server.stop();
-          server = launch(args, ports);
+          server = launch(args, ports, scheme);
           assert.ok(await server.ready(), `not ready after a restart:\n${server.log()}`);
         },
       };
@@ -56,7 +58,7 @@ function inherited() {
   return Object.fromEntries(Object.entries(process.env).filter(own));
 }
 
-function launch(args, [port, udpPort]) {
+function launch(args, [port, udpPort], scheme) {
   const child = spawn(
     BINARY,
     ['serve', '--listen', `127.0.0.1:${port}`, '--udp', `0.0.0.0:${udpPort}`, ...args],
@@ -76,16 +78,14 @@ function launch(args, [port, udpPort]) {
     });
     child.on('exit', (code, signal) => resolve((ended = { code, signal })));
   });
-  const base = `http://127.0.0.1:${port}/`;
+  const base = `${scheme}://127.0.0.1:${port}/`;
   return {
     base,
     log: () => log,
     async ready() {
       const until = Date.now() + READY_MS;
       while (Date.now() < until && ended === null) {
-        const response = await fetch(`${base}readyz`).catch(() => null);
-        await response?.body?.cancel();
-        if (response?.ok) return true;
+        if (await succeeds(`${base}readyz`)) return true;
         await new Promise((resolve) => setTimeout(resolve, 50));
       }
       return false;
@@ -107,6 +107,17 @@ function launch(args, [port, udpPort]) {
       assert.equal(code, 0, 'exit code of the server');
     },
   };
+}
+
+function succeeds(url) {
+  const { get } = url.startsWith('https:') ? https : http;
+  return new Promise((resolve) => {
+    const request = get(url, { rejectUnauthorized: false, agent: false }, (response) => {
+      response.resume();
+      resolve(response.statusCode === 200);
+    });
+    request.on('error', () => resolve(false));
+  });
 }
 
 let failures = 0;

@@ -244,6 +244,11 @@ impl Drop for Client {
     }
 }
 
+/// An offer that nobody follows up.
+pub(crate) fn offer_text(wish: &Wish) -> String {
+    offer(wish, SocketAddr::from(([127, 0, 0, 1], 9))).1
+}
+
 type Pending = (SdpPendingOffer, [Mid; 2]);
 
 fn build(wish: &Wish, address: SocketAddr) -> Rtc {

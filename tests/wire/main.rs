@@ -12,3 +12,4 @@ mod media;
 mod node;
 mod process;
 mod publishers;
+mod siege;

@@ -80,6 +80,11 @@ pub(crate) struct Process {
 impl Process {
     /// Starts the binary on free ports of loopback; `arguments` may choose others.
     pub(crate) fn start(arguments: &[&str]) -> Process {
+        Self::start_with(&[], arguments)
+    }
+
+    /// The same, with variables of its own.
+    pub(crate) fn start_with(variables: &[(&str, &str)], arguments: &[&str]) -> Process {
         let mut command = Command::new(env!("CARGO_BIN_EXE_whitewater"));
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("WHITEWATER_") {
@@ -88,6 +93,7 @@ impl Process {
         }
         command
             .args(arguments)
+            .envs(variables.iter().copied())
             // No configuration of the checkout is picked up.
             .current_dir(std::env::temp_dir())
             .stdin(Stdio::null())
@@ -109,8 +115,13 @@ impl Process {
 
     /// Starts it as [`start`](Self::start) does, and waits until it serves.
     pub(crate) fn serving(arguments: &[&str]) -> Process {
+        Self::serving_with(&[], arguments)
+    }
+
+    /// The same, with variables of its own.
+    pub(crate) fn serving_with(variables: &[(&str, &str)], arguments: &[&str]) -> Process {
         let own = ["--listen", "127.0.0.1:0", "--udp", "127.0.0.1:0"];
-        let process = Self::start(&[&own, arguments].concat());
+        let process = Self::start_with(variables, &[&own, arguments].concat());
         process.wait_for("back end ");
         process
     }

@@ -30,6 +30,8 @@ pub struct Policy {
     pub sessions_max: u32,
     /// Sessions that are being negotiated or have not connected yet.
     pub half_open_max: u32,
+    /// Those of one source; 0 is no limit.
+    pub source_half_open_max: u32,
 }
 
 impl Default for Policy {
@@ -48,6 +50,7 @@ impl Default for Policy {
             streams_max: 10_000,
             sessions_max: 20_000,
             half_open_max: 2000,
+            source_half_open_max: 500,
         }
     }
 }

@@ -1,37 +1,34 @@
-//! Accepts connections, bounds what they cost, and ends them in order.
+//! The control plane from its start to its end.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
-use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use hyper::header::HeaderValue;
+use socket2::{Domain, Socket, Type};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use whitewater_link::ControlPort;
 
+use super::BindError;
+use super::connection::{Door, Front, Places};
 use super::links::IceLinks;
-use super::router;
+use super::tls::Security;
+use crate::Config;
 use crate::auth::{Fetcher, Guard, Keeper};
 use crate::context::Context;
 use crate::dialect::live777::Feed;
 use crate::events::Events;
 use crate::plane::{Line, Plane};
-use crate::{Config, HttpLimits};
 
 /// The control plane, listening but not yet serving.
 pub struct Server {
     listener: std::net::TcpListener,
+    redirect: Option<std::net::TcpListener>,
     local_addr: SocketAddr,
+    security: Option<Security>,
     context: Arc<Context>,
     keeper: Keeper,
     fetcher: Option<Fetcher>,
@@ -40,21 +37,27 @@ pub struct Server {
 }
 
 impl Server {
-    /// Checks the configuration and takes the address. Needs no runtime.
+    /// Checks the configuration, reads or makes the certificate and takes the addresses. Needs no
+    /// runtime.
     ///
     /// # Errors
-    /// `InvalidInput` for what cannot be configured so, else the kernel's.
-    pub fn bind(config: Config, port: ControlPort) -> io::Result<Server> {
-        let ice_links = IceLinks::new(&config.ice_servers, &config.turn)?;
-        let guard = Guard::new(&config.auth)?;
-        let keeper = Keeper::start(&config.auth, &guard)?;
-        let fetcher = Fetcher::new(&config.auth)?;
+    /// [`BindError`] names the setting, file or address at fault.
+    pub fn bind(config: Config, port: ControlPort) -> Result<Server, BindError> {
+        let ice_links =
+            IceLinks::new(&config.ice_servers, &config.turn).map_err(BindError::Config)?;
+        let guard = Guard::new(&config.auth).map_err(BindError::Config)?;
+        let keeper = Keeper::start(&config.auth, &guard).map_err(BindError::Config)?;
+        let fetcher = Fetcher::new(&config.auth).map_err(BindError::Config)?;
+        let security = Security::new(&config.tls)?;
         let listener = listen(config.listen)?;
-        let local_addr = listener.local_addr()?;
+        let redirect = config.redirect_listen.map(listen).transpose()?;
+        let local_addr = address_of(&listener, config.listen)?;
         let (line, asks) = Line::new(port.reports.len());
         Ok(Server {
             listener,
+            redirect,
             local_addr,
+            security,
             context: Arc::new(Context::new(config, guard, line, ice_links)),
             keeper,
             fetcher,
@@ -68,6 +71,17 @@ impl Server {
         self.local_addr
     }
 
+    /// Where it listens to tell the way to HTTPS.
+    pub fn redirect_addr(&self) -> Option<SocketAddr> {
+        self.redirect.as_ref()?.local_addr().ok()
+    }
+
+    /// SHA-256 of the certificate in use, as pairs of hexadecimal digits with colons; `None`
+    /// without TLS.
+    pub fn certificate_fingerprint(&self) -> Option<&str> {
+        Some(&self.security.as_ref()?.fingerprint)
+    }
+
     /// Serves until `shutdown` is ready, then takes nothing new, has the data plane close all
     /// sessions, waits for that up to `drain_max`, ends the event streams and returns.
     ///
@@ -76,14 +90,15 @@ impl Server {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> io::Result<()> {
         let Server {
             listener,
+            redirect,
+            local_addr,
+            security,
             context,
             keeper,
             fetcher,
             asks,
             port,
-            ..
         } = self;
-        let listener = TcpListener::from_std(listener)?;
         let plane = Plane::new(port, asks, context.clone())?;
         // Dropping the set ends its tasks, whichever way this function is left.
         let mut tasks = JoinSet::new();
@@ -94,9 +109,39 @@ impl Server {
             tasks.spawn(fetcher.run(context.clone()));
         }
         tasks.spawn(Events::run(context.clone()));
-        let graceful = GracefulShutdown::new();
-        let mut connections = JoinSet::new();
-        let accepting = accept(&context, &listener, &graceful, &mut connections);
+        let front = match security {
+            None => Front::Plain,
+            Some(security) => {
+                if let Some(reload) = security.reload {
+                    tasks.spawn(reload.run(context.clone()));
+                }
+                Front::Secure {
+                    acceptor: security.acceptor,
+                    hsts: hsts(&context.config),
+                }
+            }
+        };
+        let places = Places::new(&context.config.limits);
+        let mut door = Door::new(TcpListener::from_std(listener)?, front);
+        let mut side_door = match redirect {
+            None => None,
+            Some(listener) => {
+                let https_port = local_addr.port();
+                let listener = TcpListener::from_std(listener)?;
+                Some(Door::new(listener, Front::Redirect { https_port }))
+            }
+        };
+        let accepting = async {
+            match &mut side_door {
+                None => door.open(&context, &places).await,
+                Some(side_door) => {
+                    tokio::join!(
+                        door.open(&context, &places),
+                        side_door.open(&context, &places)
+                    );
+                }
+            }
+        };
         let serving = async {
             shutdown.await;
             tracing::info!("shutting down");
@@ -114,125 +159,40 @@ impl Server {
             () = accepting => Ok(()),
             _ = tasks.join_next() => Err(io::Error::other("a task of the control plane ended")),
         };
-        drop(listener);
         context.ending.send_replace(true);
-        let _ = tokio::time::timeout(HANG_UP_WITHIN, graceful.shutdown()).await;
-        connections.shutdown().await;
+        if let Some(side_door) = side_door {
+            side_door.close().await;
+        }
+        door.close().await;
         tasks.shutdown().await;
         ended
     }
 }
 
-fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
-}
-
-async fn accept(
-    context: &Arc<Context>,
-    listener: &TcpListener,
-    graceful: &GracefulShutdown,
-    connections: &mut JoinSet<()>,
-) {
-    let places = Arc::new(Semaphore::new(context.config.limits.connections_max));
-    let builder = builder(&context.config.limits);
-    loop {
-        let Ok(place) = places.clone().acquire_owned().await else {
-            return;
-        };
-        let (stream, peer) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                // Out of descriptors, mostly: others have to end first.
-                tracing::debug!(%error, "accept failed");
-                tokio::time::sleep(ACCEPT_RETRY).await;
-                continue;
-            }
-        };
-        context.counters.count_connection();
-        while connections.try_join_next().is_some() {}
-        prepare(&stream);
-        connections.spawn(serve(
-            context.clone(),
-            &builder,
-            graceful,
-            stream,
-            peer,
-            place,
-        ));
-    }
-}
-
-/// One connection, as a future of its own.
-fn serve(
-    context: Arc<Context>,
-    builder: &Builder<TokioExecutor>,
-    graceful: &GracefulShutdown,
-    stream: TcpStream,
-    peer: SocketAddr,
-    place: OwnedSemaphorePermit,
-) -> impl Future<Output = ()> + Send + 'static {
-    let asked = Arc::new(AtomicBool::new(false));
-    let patience = context.config.limits.header_timeout;
-    let service = {
-        let asked = asked.clone();
-        service_fn(move |request: hyper::Request<Incoming>| {
-            asked.store(true, Ordering::Relaxed);
-            let context = context.clone();
-            async move { Ok::<_, Infallible>(router::serve(&context, peer, request).await) }
-        })
+fn listen(address: SocketAddr) -> Result<std::net::TcpListener, BindError> {
+    let open = || {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(socket.into())
     };
-    let connection = builder
-        .serve_connection(TokioIo::new(stream), service)
-        .into_owned();
-    let connection = graceful.watch(connection);
-    async move {
-        let _place = place;
-        tokio::pin!(connection);
-        // Telling HTTP/1 from HTTP/2 and the latter's handshake know no time limit.
-        tokio::select! {
-            _ = &mut connection => return,
-            () = tokio::time::sleep(patience) => {}
-        }
-        if asked.load(Ordering::Relaxed) {
-            // How a peer breaks off is its own affair.
-            let _ = connection.await;
-        }
-    }
+    open().map_err(|source| BindError::Listen { address, source })
 }
 
-fn builder(limits: &HttpLimits) -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_timeout)
-        .max_buf_size(limits.header_size_max.max(BUFFER_SIZE_MIN));
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_header_list_size(u32::try_from(limits.header_size_max).unwrap_or(u32::MAX))
-        .max_concurrent_streams(limits.h2_streams_max)
-        // Rapid reset (CVE-2023-44487): the connection ends beyond this.
-        .max_pending_accept_reset_streams(H2_RESETS_MAX)
-        .max_local_error_reset_streams(H2_RESETS_MAX)
-        .max_send_buf_size(H2_SEND_BUFFER_SIZE_MAX)
-        .keep_alive_interval(H2_PING_EVERY)
-        .keep_alive_timeout(H2_PING_WITHIN);
-    builder
+fn address_of(
+    listener: &std::net::TcpListener,
+    address: SocketAddr,
+) -> Result<SocketAddr, BindError> {
+    let asked = listener.local_addr();
+    asked.map_err(|source| BindError::Listen { address, source })
 }
 
-/// Options whose refusal by the kernel costs only comfort.
-fn prepare(stream: &TcpStream) {
-    let _ = stream.set_nodelay(true);
-    let keepalive = TcpKeepalive::new()
-        .with_time(TCP_KEEPALIVE)
-        .with_interval(TCP_KEEPALIVE / 3);
-    let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
+fn hsts(config: &Config) -> Option<HeaderValue> {
+    let seconds = config.hsts_max_age.as_secs();
+    let text = format!("max-age={seconds}");
+    HeaderValue::try_from(text).ok().filter(|_| seconds > 0)
 }
 
 async fn until_drained(context: &Context) {
@@ -252,15 +212,5 @@ async fn until_drained(context: &Context) {
 }
 
 const BACKLOG: i32 = 1024;
-const ACCEPT_RETRY: Duration = Duration::from_millis(50);
-const HANG_UP_WITHIN: Duration = Duration::from_secs(1);
 const DRAIN_LOOK_EVERY: Duration = Duration::from_millis(10);
 const LAST_WORD: Duration = Duration::from_millis(100);
-const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
-const H2_PING_EVERY: Duration = Duration::from_secs(20);
-const H2_PING_WITHIN: Duration = Duration::from_secs(10);
-const H2_RESETS_MAX: usize = 20;
-/// Per stream.
-const H2_SEND_BUFFER_SIZE_MAX: usize = 64 * 1024;
-/// hyper takes no smaller one.
-const BUFFER_SIZE_MIN: usize = 8192;

@@ -71,7 +71,8 @@ pub(crate) fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<Option<&'
     Ok(value.map(|value| value.to_str().unwrap_or("?")))
 }
 
-fn is_own_name(config: &Config, name: &str) -> bool {
+/// Whether the server may be called by this name, which has no port.
+pub(crate) fn is_own_name(config: &Config, name: &str) -> bool {
     let bare = name
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'))
@@ -112,7 +113,7 @@ fn is_own_origin(origin: &str, host: Option<&str>) -> bool {
 }
 
 /// Without the port.
-fn name_of(authority: &str) -> &str {
+pub(crate) fn name_of(authority: &str) -> &str {
     match port_of(authority) {
         Some(port) => &authority[..authority.len() - port.len() - 1],
         None => authority,

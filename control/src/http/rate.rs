@@ -15,6 +15,7 @@ use hyper::{Method, StatusCode};
 use whitewater_model::Principal;
 
 use super::problem::Problem;
+use super::source::block;
 use crate::{HttpLimits, Rate};
 
 /// All buckets of the server.
@@ -80,14 +81,6 @@ impl Limiter {
 
 fn too_many(detail: &'static str, wait: Duration) -> Problem {
     Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).retry_after(wait)
-}
-
-/// Who has one IPv6 address has its /64.
-fn block(source: IpAddr) -> u128 {
-    match source.to_canonical() {
-        IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
-        IpAddr::V6(v6) => v6.to_bits() >> 64 << 64,
-    }
 }
 
 /// One table.

@@ -44,6 +44,14 @@ pub(crate) fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> 
     }
 }
 
+/// What limits count as one: who has one IPv6 address has its /64.
+pub(crate) fn block(source: IpAddr) -> u128 {
+    match source.to_canonical() {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(v6) => v6.to_bits() >> 64 << 64,
+    }
+}
+
 /// Whether somebody says that the request came by a proxy.
 pub(crate) fn is_relayed(headers: &HeaderMap) -> bool {
     RELAY_HEADERS.iter().any(|name| headers.contains_key(*name))

@@ -22,6 +22,7 @@ impl Registry {
         };
         let Some(stream) = self.streams.get_mut(&pending.name) else {
             // Cannot be: a stream that goes takes its pending sessions with it.
+            self.sources.forget(session);
             self.tell_close(session, shard, CloseReason::StreamDestroyed, now.mono);
             return false;
         };
@@ -64,6 +65,7 @@ impl Registry {
         if pending.counter_offer.is_some() {
             self.outbox.push_back(Command::Withdraw { session });
         }
+        self.sources.forget(session);
         let Some(stream) = self.streams.get_mut(&pending.name) else {
             return;
         };
@@ -95,6 +97,9 @@ impl Registry {
             found.change_state(state, now);
             self.unconnected_count -= usize::from(connects);
             self.revision += 1;
+            if connects {
+                self.sources.forget(session);
+            }
         }
     }
 

@@ -84,6 +84,7 @@ impl Registry {
         }
         if !gone.ever_connected {
             self.unconnected_count -= 1;
+            self.sources.forget(session);
         }
         let Some(stream) = self.streams.get_mut(&gone.name) else {
             return Some(gone);
@@ -117,8 +118,14 @@ impl Registry {
         };
         self.names.remove(&stream.id);
         self.revision += 1;
-        self.pending
-            .retain(|_, pending| pending.stream != stream.id);
+        let sources = &mut self.sources;
+        self.pending.retain(|session, pending| {
+            let stays = pending.stream != stream.id;
+            if !stays {
+                sources.forget(*session);
+            }
+            stays
+        });
         let sessions = stream.publisher.iter().chain(stream.viewers.values());
         for session in sessions {
             if self

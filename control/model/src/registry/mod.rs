@@ -5,6 +5,7 @@ mod events;
 mod leave;
 mod look;
 mod scene;
+mod sources;
 #[cfg(test)]
 mod tests;
 
@@ -16,8 +17,8 @@ use whitewater_link::{
     StreamId, TrackInfo, Traffic,
 };
 
-pub use scene::Scene;
-
+pub use self::scene::Scene;
+use self::sources::Sources;
 use crate::session::{Pending, Session};
 use crate::stream::{Origin, Stream};
 use crate::{AbsentStream, Authority, Error, Now, Policy, Principal, Side, StreamName};
@@ -51,6 +52,7 @@ pub struct Registry {
     publisher_count: usize,
     /// Live sessions that never were connected.
     unconnected_count: usize,
+    sources: Sources,
     totals: Totals,
 }
 
@@ -145,6 +147,7 @@ impl Registry {
             revision: 0,
             publisher_count: 0,
             unconnected_count: 0,
+            sources: Sources::default(),
             totals: Totals::default(),
         }
     }

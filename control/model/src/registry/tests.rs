@@ -60,6 +60,7 @@ impl World {
             Side::Publish => self.registry.publish(&stream, id, owner, now)?,
             Side::Subscribe => self.registry.subscribe(&stream, id, owner, now)?,
         };
+        self.registry.came_from(id, self.serial % 3);
         Ok(id)
     }
 
@@ -494,6 +495,35 @@ fn sessions_that_do_not_connect_are_capped() {
 }
 
 #[test]
+fn a_source_is_charged_with_what_has_not_connected() {
+    let mut world = World::new(Policy {
+        source_half_open_max: 2,
+        ..Policy::default()
+    });
+    let rooms = |world: &World| [0, 1, 2].map(|source| world.registry.has_room_for(source));
+    // The sources of these are 1, 2, 0, 1.
+    let one = world.admit(Subscribe, "a").expect("admitted");
+    world.join(Subscribe, "a");
+    world.join(Subscribe, "a");
+    let four = world.join(Subscribe, "a");
+    assert_eq!(rooms(&world), [true, false, true]);
+    // Told again, it is the same session.
+    world.registry.came_from(one, 2);
+    assert_eq!(rooms(&world), [true, false, true]);
+    world.state(four, SessionState::Connected);
+    assert_eq!(rooms(&world), [true; 3]);
+    world.closed(four, CloseReason::PeerClosed);
+    let now = world.now();
+    world.registry.abandon(one, now);
+    assert_eq!(world.registry.charged(), (2, 2));
+    world
+        .registry
+        .destroy_stream(&name("a"), now)
+        .expect("it is there");
+    assert_eq!(world.registry.charged(), (0, 0));
+}
+
+#[test]
 fn a_close_that_is_never_confirmed_does_not_count_for_ever() {
     let mut world = World::new(Policy::default());
     let viewer = world.join(Subscribe, "a");
@@ -789,6 +819,8 @@ fn check(world: &World, books: &Books) {
     let live = world.registry.sessions.values();
     let unconnected = live.filter(|session| !session.ever_connected).count();
     assert_eq!(counts.unconnected, unconnected);
+    let half_open = counts.pending + unconnected;
+    assert_eq!(world.registry.charged(), (half_open, half_open as u32));
 }
 
 proptest! {

@@ -1,6 +1,7 @@
 //! The stream list, rendered once for everybody who asks for it.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use tokio::time::Instant;
 use super::render;
 use crate::auth::{Grant, Guard};
 use crate::context::{Context, now};
+use crate::http::crowd::Place;
 use crate::http::problem::Problem;
 use crate::http::response::Response;
 
@@ -128,7 +130,7 @@ struct Client {
     sent: Bytes,
     sent_revision: u64,
     sent_at: Instant,
-    _permit: OwnedSemaphorePermit,
+    _places: (OwnedSemaphorePermit, Place),
 }
 
 impl Client {
@@ -181,12 +183,17 @@ pub(super) fn events(
     context: &Context,
     wanted: Vec<String>,
     grant: &Grant,
+    source: IpAddr,
 ) -> Result<Response, Problem> {
     let permit = context
         .sse_clients
         .clone()
         .try_acquire_owned()
         .map_err(|_| Problem::overloaded("too many clients listen already"))?;
+    let place = context
+        .sse_sources
+        .enter(source)
+        .ok_or_else(|| Problem::overloaded("too many clients of this address listen already"))?;
     let client = Client {
         wanted,
         // Subscribed first, so that no change falls between.
@@ -198,7 +205,7 @@ pub(super) fn events(
         sent: Bytes::new(),
         sent_revision: 0,
         sent_at: Instant::now(),
-        _permit: permit,
+        _places: (permit, place),
     };
     let frames = stream::unfold(client, |mut client| async move {
         let bytes = client.next().await?;

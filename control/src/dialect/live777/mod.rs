@@ -53,7 +53,7 @@ pub(crate) fn stream(
 /// `GET /api/sse/streams`.
 pub(crate) fn events(context: &Context, request: &Request) -> Result<Response, Problem> {
     let wanted = path::query_values(&request.query, "streams")?;
-    feed::events(context, wanted, &request.grant)
+    feed::events(context, wanted, &request.grant, request.source)
 }
 
 /// `GET /api/strategy/`.
