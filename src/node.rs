@@ -420,7 +420,6 @@ pub(crate) fn auth_config(auth: &config::Auth) -> Auth {
         leeway: seconds(auth.leeway_s),
         revocations_file: file(&auth.revocations_file),
         token_in_url: auth.token_in_url,
-        ..Auth::default()
     }
 }
 
