@@ -441,7 +441,7 @@ impl Plane {
             } => context.act(|registry, _| registry.stream_up(stream, epoch, tracks)),
             Event::Uncarried { session, epoch } => {
                 if context.registry().should_reconnect(session, epoch) {
-                    context.events.reconnect(session);
+                    context.events.reconnect(&context, session);
                 }
             }
             Event::PublisherSilent { session, silent } => {

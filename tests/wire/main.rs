@@ -4,6 +4,7 @@
 
 mod client;
 mod counter;
+mod events;
 mod flood;
 mod forwarding;
 mod http;

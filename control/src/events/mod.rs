@@ -100,12 +100,19 @@ impl Events {
         }
     }
 
-    /// Asks one session's player to come again.
-    pub(crate) fn reconnect(&self, session: SessionId) {
-        if let Some(watcher) = self.watchers().get(&session) {
-            for (_, subscription) in &watcher.subscriptions {
-                subscription.reconnect(None);
+    /// Asks one session's player to come again, after it has heard of what led to that.
+    pub(crate) fn reconnect(&self, context: &Context, session: SessionId) {
+        let watchers = self.watchers();
+        let Some(watcher) = watchers.get(&session) else {
+            return;
+        };
+        let now = now();
+        let scene = context.registry().scene(&watcher.stream, now);
+        for (_, subscription) in &watcher.subscriptions {
+            if let Some(scene) = &scene {
+                subscription.look(scene, now.mono);
             }
+            subscription.reconnect(None);
         }
     }
 
