@@ -297,14 +297,14 @@ mod tests {
             "100%",
             "--smooth",
             "--whep-url",
-            "https://b/{stream}/watch",
+            "http://b/{stream}/watch",
         ])
         .unwrap();
         assert_eq!(plan.streams, ["load-1", "load-2"]);
         assert_eq!((plan.ramp_per_s, plan.duration.as_secs()), (2.5, 120));
         assert_eq!(plan.program.bitrate_bps, 1_500_000);
         assert_eq!(plan.program.pacing, Pacing::Smooth);
-        assert_eq!(plan.fleet.whep, "https://b/{stream}/watch");
+        assert_eq!(plan.fleet.whep, "http://b/{stream}/watch");
         assert!((0..9).all(|index| plan.verify.has(index)));
     }
 

@@ -61,7 +61,7 @@ pub enum FleetError {
 impl fmt::Display for FleetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Address(text) => write!(f, "{text:?} is no http:// or https:// address"),
+            Self::Address(text) => write!(f, "{text:?} is no http:// address"),
             Self::Token => f.write_str("the token has characters that HTTP cannot carry"),
             Self::Unreachable { host, cause } => write!(f, "{host}: {cause}"),
             Self::Certificate => f.write_str("no certificate could be made"),
@@ -472,23 +472,17 @@ fn address(template: &str, stream: &str) -> Result<Uri, FleetError> {
     let uri: Uri = text
         .parse()
         .map_err(|_| FleetError::Address(text.clone()))?;
-    let known = matches!(uri.scheme_str(), Some("http" | "https"));
     match uri.host() {
-        Some(_) if known => Ok(uri),
+        Some(_) if uri.scheme_str() == Some("http") => Ok(uri),
         _ => Err(FleetError::Address(text)),
     }
 }
 
 /// The address of ours that packets to the server start from.
 async fn local_address(url: &Uri) -> Result<IpAddr, FleetError> {
-    let default = if url.scheme_str() == Some("https") {
-        443
-    } else {
-        80
-    };
     let name = url.host().unwrap_or_default();
     let name = name.trim_start_matches('[').trim_end_matches(']');
-    let port = url.port_u16().unwrap_or(default);
+    let port = url.port_u16().unwrap_or(80);
     let unreachable = |cause| FleetError::Unreachable {
         host: format!("{name}:{port}"),
         cause,

@@ -1,6 +1,7 @@
 //! The WHIP and WHEP client: offers are posted, resources deleted.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -10,12 +11,14 @@ use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::sync::Semaphore;
 
 /// An HTTP client with a bearer token.
 #[derive(Clone)]
 pub(crate) struct Http {
     client: Client<HttpConnector, Full<Bytes>>,
     token: Option<HeaderValue>,
+    turns: Arc<Semaphore>,
 }
 
 /// A session the server made.
@@ -94,7 +97,12 @@ impl Http {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(10))
             .build(connector);
-        Some(Http { client, token })
+        let turns = Arc::new(Semaphore::new(OFFERS_AT_ONCE));
+        Some(Http {
+            client,
+            token,
+            turns,
+        })
     }
 
     /// Posts an offer; waits and asks again where the server says when to (`Retry-After`).
@@ -109,16 +117,17 @@ impl Http {
     ) -> Result<Created, Refused> {
         let attempt = async {
             loop {
-                let response = self.post(url, sdp).await?;
-                let (at, response) = response;
+                // A server may allow few connections from one address.
+                let turn = self.turns.acquire().await;
+                let (at, response) = self.post(url, sdp).await?;
                 let wait = retry_after(&response);
-                match created(at, response).await {
-                    Err(Refused::Status { .. })
-                        if wait.is_some_and(|wait| Instant::now() + wait < end) =>
-                    {
-                        tokio::time::sleep(wait.unwrap_or_default()).await;
+                let outcome = created(at, response).await;
+                drop(turn);
+                match (outcome, wait) {
+                    (Err(Refused::Status { .. }), Some(wait)) if Instant::now() + wait < end => {
+                        tokio::time::sleep(wait).await;
                     }
-                    outcome => return outcome,
+                    (outcome, _) => return outcome,
                 }
             }
         };
@@ -132,12 +141,17 @@ impl Http {
 
     /// Ends a session; whether the server agreed.
     pub(crate) async fn delete(&self, resource: &Uri) -> bool {
-        let request = self.request(Method::DELETE, resource, None, Trust::Same);
+        let request = self.request(Method::DELETE, resource, None, Reach::Same);
         let Ok(request) = request else {
             return false;
         };
         let answer = tokio::time::timeout(DELETE_MAX, self.client.request(request)).await;
-        matches!(answer, Ok(Ok(response)) if response.status().is_success())
+        let Ok(Ok(response)) = answer else {
+            return false;
+        };
+        // A session that the server ended by itself is gone too.
+        let gone = matches!(response.status(), StatusCode::NOT_FOUND | StatusCode::GONE);
+        response.status().is_success() || gone
     }
 
     /// RFC 9725 §4.5: 307 and 308 send the same offer elsewhere.
@@ -149,17 +163,17 @@ impl Http {
         let mut at = url.clone();
         for _ in 0..=REDIRECTS_MAX {
             // The token is for whom it was given to, and for nobody that one sends us to.
-            let trust = if at.host() == url.host() && at.scheme() == url.scheme() {
-                Trust::Same
+            let reach = if at.host() == url.host() && at.scheme() == url.scheme() {
+                Reach::Same
             } else {
-                Trust::Other
+                Reach::Other
             };
             let unreachable = |cause: String| Refused::Unreachable {
                 url: at.to_string(),
                 cause,
             };
             let request = self
-                .request(Method::POST, &at, Some(sdp), trust)
+                .request(Method::POST, &at, Some(sdp), reach)
                 .map_err(|error| unreachable(error.to_string()))?;
             let sent = self.client.request(request).await;
             let response = sent.map_err(|error| unreachable(root_cause(&error)))?;
@@ -189,10 +203,10 @@ impl Http {
         method: Method,
         url: &Uri,
         sdp: Option<&str>,
-        trust: Trust,
+        reach: Reach,
     ) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
         let mut builder = Request::builder().method(method).uri(url);
-        if let Some(token) = self.token.as_ref().filter(|_| trust == Trust::Same) {
+        if let Some(token) = self.token.as_ref().filter(|_| reach == Reach::Same) {
             builder = builder.header(AUTHORIZATION, token);
         }
         if sdp.is_some() {
@@ -205,7 +219,7 @@ impl Http {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Trust {
+enum Reach {
     Same,
     Other,
 }
@@ -306,6 +320,7 @@ fn root_cause(error: &dyn std::error::Error) -> String {
     cause.to_string()
 }
 
+const OFFERS_AT_ONCE: usize = 64;
 const REDIRECTS_MAX: usize = 5;
 const BODY_SIZE_MAX: usize = 256 * 1024;
 const DETAIL_MAX: usize = 300;

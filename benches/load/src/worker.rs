@@ -159,19 +159,32 @@ struct Entry {
 impl Loop {
     fn run(mut self) {
         let mut events = Vec::with_capacity(EVENTS_MAX);
+        // Sockets had something at the last look and may have more.
+        let mut busy = false;
         loop {
             if !self.take_orders() {
                 return;
             }
-            let now = Instant::now();
-            self.run_timers(now);
-            let timeout = self.timeout(Instant::now());
+            self.run_timers(Instant::now());
+            let timeout = if busy {
+                Timespec::default()
+            } else {
+                self.timeout(Instant::now())
+            };
             events.clear();
             let space = rustix::buffer::spare_capacity(&mut events);
             if epoll::wait(&self.poller, space, Some(&timeout)).is_err() {
                 continue;
             }
             let now = Instant::now();
+            if events.is_empty() && busy {
+                // All are empty: what comes next is taken together.
+                let until_timer = self
+                    .next_due()
+                    .map_or(self.rest, |due| due.saturating_duration_since(now));
+                std::thread::sleep(self.rest.min(until_timer));
+            }
+            busy = !events.is_empty() && self.connecting == 0 && !self.rest.is_zero();
             let now_ns = unix_ns();
             for event in &events {
                 let key = event.data.u64();
@@ -181,12 +194,6 @@ impl Loop {
                 } else if let Ok(key) = usize::try_from(key) {
                     self.receive(key, now, now_ns);
                 }
-            }
-            if !events.is_empty() && self.connecting == 0 && !self.rest.is_zero() {
-                let until_timer = self
-                    .next_due()
-                    .map_or(self.rest, |due| due.saturating_duration_since(now));
-                std::thread::sleep(self.rest.min(until_timer));
             }
         }
     }
