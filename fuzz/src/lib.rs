@@ -1,6 +1,11 @@
-//! What the SDP targets check. The other targets' bodies live in the crates they test.
+//! What the SDP and HTTP targets check. The other targets' bodies live in the crates they test.
 
 #![forbid(unsafe_code)]
+
+mod http;
+mod plane;
+
+pub use http::http;
 
 use whitewater_sdp::{
     Capabilities, Fragment, HostCandidate, HostTransport, Limits, Local, LocalIce, LocalSender,

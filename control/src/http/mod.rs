@@ -5,6 +5,8 @@ pub(crate) mod body;
 mod connection;
 pub(crate) mod cors;
 pub(crate) mod crowd;
+#[cfg(feature = "__fuzz")]
+pub(crate) mod fuzz;
 pub(crate) mod links;
 mod listener;
 pub(crate) mod media_type;
