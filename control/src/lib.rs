@@ -28,7 +28,7 @@ mod whip;
 pub use config::{
     About, Auth, Config, HttpLimits, IceServer, Network, Rate, Redirects, Tls, TurnSecret,
 };
-pub use http::{BindError, Server, TlsError, check_tls};
 #[cfg(feature = "__fuzz")]
 pub use http::fuzz::Unplugged;
+pub use http::{BindError, Server, TlsError, check_tls};
 pub use whitewater_model::{AbsentStream, Policy, Takeover};
