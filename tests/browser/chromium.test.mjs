@@ -26,6 +26,25 @@ test('Chromium', async (suite) => {
     });
   }
 
+  const SCALABLE = [
+    { title: 'VP9 in layers of size and rate is forwarded whole', codec: 'VP9', mode: 'L2T3_KEY' },
+    { title: 'AV1 in layers of rate is forwarded whole', codec: 'AV1', mode: 'L1T3' },
+    { title: 'VP8 in layers of rate is forwarded whole', codec: 'VP8', mode: 'L1T2' },
+  ];
+  for (const { title, codec, mode } of SCALABLE) {
+    await scenario(suite, title, {}, async ({ open }) => {
+      const name = `layers-${codec}`;
+      const publisher = await open(shared);
+      await publish(publisher, server, name, { codec, scalabilityMode: mode, width: 640, height: 480 });
+      const viewer = await open(shared);
+      await watch(viewer, server, name);
+      await assertFlows(viewer, { video: codec });
+      await until('the encoder to say its layers', async () => (await probe(publisher)).scalabilityMode === mode);
+      // All layers together are the whole picture.
+      await until('the full width', async () => (await probe(viewer)).width === (await probe(publisher)).width);
+    });
+  }
+
   await scenario(suite, 'a late viewer has a picture within a second', {}, async ({ open }) => {
     const publisher = await open(shared);
     await publish(publisher, server, 'late');

@@ -31,7 +31,7 @@ function follow(next) {
   });
 }
 
-globalThis.publish = async (url, { codec = '', bitrateMax = 800_000, width = 320, height = 240, kinds = ['audio', 'video'], token = '', onlyOffer = '' } = {}) => {
+globalThis.publish = async (url, { codec = '', bitrateMax = 800_000, width = 320, height = 240, kinds = ['audio', 'video'], token = '', onlyOffer = '', scalabilityMode = '' } = {}) => {
   const stream = await navigator.mediaDevices.getUserMedia({
     audio: kinds.includes('audio') && { echoCancellation: false, noiseSuppression: false, autoGainControl: false },
     video: kinds.includes('video') && { width, height, frameRate: 20 },
@@ -39,6 +39,7 @@ globalThis.publish = async (url, { codec = '', bitrateMax = 800_000, width = 320
   video.muted = true;
   video.srcObject = stream;
   follow(new Publisher(url, stream, { codec, bitrateMax, token }));
+  if (scalabilityMode) session.addEventListener('connection', ({ detail }) => encodeInLayers(detail.pc, scalabilityMode), { once: true });
   if (onlyOffer) session.addEventListener('connection', ({ detail }) => limitOffer(detail.pc, onlyOffer), { once: true });
   await session.start();
   await connected();
@@ -75,6 +76,15 @@ function limitOffer(pc, codec) {
       transceiver.setCodecPreferences(known.filter(({ mimeType }) => mimeType === `video/${codec}`));
     }
     return transceiver;
+  };
+}
+
+// One stream of several layers, which no SDP mentions (W3C Scalable Video Coding).
+function encodeInLayers(pc, scalabilityMode) {
+  const add = pc.addTransceiver.bind(pc);
+  pc.addTransceiver = (track, init) => {
+    const sendEncodings = init.sendEncodings?.map((encoding) => ({ ...encoding, scalabilityMode }));
+    return add(track, { ...init, sendEncodings });
   };
 }
 
@@ -115,6 +125,7 @@ globalThis.probe = async () => {
     keyFramesDecoded: picture.keyFramesDecoded ?? 0,
     pliCount: picture.pliCount ?? 0,
     width: picture.frameWidth ?? 0,
+    scalabilityMode: picture.scalabilityMode ?? '',
     freezeCount: picture.freezeCount ?? 0,
     freezeMs: (picture.totalFreezesDuration ?? 0) * 1000,
     videoCodec: report.get?.(picture.codecId)?.mimeType ?? '',
