@@ -154,14 +154,20 @@ fn buffer(topic: Topic, name: &str, max: Option<u64>, wanted: u64, risk: &str) -
 }
 
 fn open_files(readings: &Readings, config: &Config, shard_count: u64) -> Option<Advice> {
-    // Peers share the sockets of the shards: only HTTP connections cost a file each.
+    // Peers over UDP share the sockets of the shards; connections cost a file each.
+    let ice = match config.media.tcp {
+        true => config.limits.tcp_connections_max,
+        false => 0,
+    };
     let wanted = u64::from(config.http.connections_max)
+        + u64::from(ice)
         + shard_count.saturating_mul(FILES_PER_SHARD)
         + FILES_PER_NODE;
     let soft = readings.open_files?.soft.filter(|soft| *soft < wanted)?;
     let text = format!(
-        "{soft} files may be open, {wanted} are wanted for http.connections_max = {}: \
-         raise the hard limit (ulimit -Hn, LimitNOFILE=) or lower http.connections_max",
+        "{soft} files may be open, {wanted} are wanted for http.connections_max = {} and \
+         limits.tcp_connections_max = {ice}: raise the hard limit (ulimit -Hn, LimitNOFILE=) or \
+         lower these",
         config.http.connections_max
     );
     Some(Advice {
@@ -401,7 +407,7 @@ mod tests {
     #[test]
     fn open_files_are_judged_at_the_edge() {
         // 10 000 connections + 4 shards × 16 + 64.
-        for (soft, expected) in [(10_127, vec![Topic::OpenFiles]), (10_128, vec![])] {
+        for (soft, expected) in [(12_127, vec![Topic::OpenFiles]), (12_128, vec![])] {
             let mut readings = roomy();
             readings.open_files = Some(Limit {
                 soft: Some(soft),

@@ -258,6 +258,10 @@ fn media_config(config: &Config) -> whitewater_dataplane::Config {
     whitewater_dataplane::Config {
         udp: media.udp,
         ports_per_core: media.ports_per_core,
+        tcp: media.tcp,
+        http: Some(config.http.listen),
+        tcp_connections_max: config.limits.tcp_connections_max,
+        tcp_source_connections_max: config.limits.source_tcp_connections_max,
         advertise: media.advertise.clone(),
         shard_count: shard_count(config),
         backend: match media.backend {

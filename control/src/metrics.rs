@@ -354,6 +354,18 @@ const SHARD_METRICS: &[ShardMetric] = &[
         |run| run.steered,
     ),
     (
+        "whitewater_tcp_connections",
+        "gauge",
+        "ICE TCP connections now.",
+        |run| run.tcp_connections,
+    ),
+    (
+        "whitewater_tcp_dropped_total",
+        "counter",
+        "Datagrams over TCP lost because the peer reads too slowly.",
+        |run| run.tcp_dropped,
+    ),
+    (
         "whitewater_shard_relay_dropped_total",
         "counter",
         "Relay messages lost.",

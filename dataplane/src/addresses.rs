@@ -4,19 +4,29 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use whitewater_link::{Locality, ShardIndex};
+use whitewater_sdp::{HostCandidate, HostTransport};
+
+/// What a shard's peers can reach.
+#[derive(Clone, Debug)]
+pub(crate) struct Bound {
+    /// Its UDP socket's address, with the real port; shards differ in the port only.
+    pub(crate) udp: SocketAddr,
+    /// The addresses on which TCP is listened, on the same port; the unspecified one is all.
+    pub(crate) tcp: Vec<IpAddr>,
+}
 
 /// The host's addresses, looked up again now and then because interfaces come and go.
 pub(crate) struct Addresses {
-    /// Of each shard; they differ in the port only.
-    bound: Vec<SocketAddr>,
+    /// Of each shard.
+    bound: Vec<Bound>,
     advertise: Vec<IpAddr>,
     interfaces: Vec<IpAddr>,
     looked_up_at: Option<Instant>,
 }
 
 impl Addresses {
-    /// For shards whose sockets are bound to `bound` (with their real ports).
-    pub(crate) fn new(bound: Vec<SocketAddr>, advertise: Vec<IpAddr>) -> Self {
+    /// For shards that can be reached at `bound`.
+    pub(crate) fn new(bound: Vec<Bound>, advertise: Vec<IpAddr>) -> Self {
         Addresses {
             bound,
             advertise,
@@ -34,8 +44,8 @@ impl Addresses {
         now: Instant,
         shard: ShardIndex,
         locality: Locality,
-    ) -> Vec<SocketAddr> {
-        let Some(&bound) = self.bound.get(usize::from(shard.0)) else {
+    ) -> Vec<HostCandidate> {
+        let Some(bound) = self.bound.get(usize::from(shard.0)) else {
             return Vec::new();
         };
         let age = |at: Instant| now.saturating_duration_since(at);
@@ -46,7 +56,26 @@ impl Addresses {
             self.looked_up_at = Some(now);
             self.interfaces = interfaces();
         }
-        select(bound, &self.advertise, &self.interfaces, locality)
+        let (advertise, interfaces) = (&self.advertise, &self.interfaces);
+        let offered = select(bound.udp, advertise, interfaces, locality);
+        let over = |transport| {
+            move |addr: &SocketAddr| HostCandidate {
+                transport,
+                addr: *addr,
+            }
+        };
+        // What is forwarded to us comes to any address.
+        let listens = |addr: &&SocketAddr| {
+            let ip = addr.ip();
+            let advertised = advertise.contains(&ip) && !interfaces.contains(&ip);
+            let at = |listened: &IpAddr| listened.is_unspecified() || *listened == ip;
+            bound.tcp.iter().any(|listened| advertised || at(listened))
+        };
+        let tcp = offered.iter().filter(listens).take(TCP_OFFERED_MAX);
+        // UDP first: some clients look at the first candidate only.
+        let udp = offered.iter().map(over(HostTransport::Udp));
+        udp.chain(tcp.map(over(HostTransport::TcpPassive)))
+            .collect()
     }
 }
 
@@ -118,6 +147,8 @@ pub fn interfaces() -> Vec<IpAddr> {
 const LOOKUP_INTERVAL: Duration = Duration::from_secs(5);
 /// Addresses in one answer; clients pair each of theirs with each of ours.
 const OFFERED_MAX: usize = 16;
+/// Of those over TCP: clients open a connection to each.
+const TCP_OFFERED_MAX: usize = 4;
 
 #[cfg(test)]
 mod tests {
@@ -163,13 +194,45 @@ mod tests {
 
     #[test]
     fn each_shard_offers_its_own_port() {
-        let bound = ["192.0.2.7:5", "192.0.2.7:6"].map(|a| a.parse().expect("an address"));
+        let bound = ["192.0.2.7:5", "192.0.2.7:6"].map(|udp| over_tcp(udp, &[]));
         let mut addresses = Addresses::new(bound.to_vec(), ips(&["203.0.113.9"]));
         for (shard, port) in [(0, Some(5)), (1, Some(6)), (2, None)] {
             let now = Instant::now();
             let offered = addresses.offered(now, ShardIndex(shard), Locality::Remote);
-            assert_eq!(offered.first().map(SocketAddr::port), port);
+            assert_eq!(offered.first().map(|offered| offered.addr.port()), port);
         }
+    }
+
+    fn over_tcp(udp: &str, tcp: &[&str]) -> Bound {
+        Bound {
+            udp: udp.parse().expect("an address"),
+            tcp: ips(tcp),
+        }
+    }
+
+    #[test]
+    fn tcp_is_offered_after_udp_at_the_addresses_it_is_listened_on() {
+        let offered = |tcp: &[&str], advertise: &[&str]| {
+            let mut addresses = Addresses::new(vec![over_tcp("[::]:7", tcp)], ips(advertise));
+            let now = Instant::now();
+            addresses.interfaces = ips(&["192.0.2.7", "2001:db8::7"]);
+            addresses.looked_up_at = Some(now);
+            let offered = addresses.offered(now, ShardIndex(0), Locality::Remote);
+            let text = |c: &HostCandidate| match c.transport {
+                HostTransport::Udp => format!("udp {}", c.addr),
+                HostTransport::TcpPassive => format!("tcp {}", c.addr),
+            };
+            offered.iter().map(text).collect::<Vec<_>>()
+        };
+        let udp = ["udp 192.0.2.7:7", "udp [2001:db8::7]:7"];
+        assert_eq!(offered(&[], &[]), udp);
+        let all = [udp[0], udp[1], "tcp 192.0.2.7:7", "tcp [2001:db8::7]:7"];
+        assert_eq!(offered(&["::"], &[]), all);
+        let one = [udp[0], udp[1], "tcp 192.0.2.7:7"];
+        assert_eq!(offered(&["192.0.2.7"], &[]), one);
+        let forwarded = ["udp 203.0.113.9:7", "tcp 203.0.113.9:7"];
+        assert_eq!(offered(&["192.0.2.7"], &["203.0.113.9"]), forwarded);
+        assert_eq!(offered(&[], &["203.0.113.9"]), forwarded[..1]);
     }
 
     #[test]

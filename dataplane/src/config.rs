@@ -13,6 +13,14 @@ pub struct Config {
     pub udp: SocketAddr,
     /// Each shard has a port of its own, counted from that of `udp`, in place of one for all.
     pub ports_per_core: bool,
+    /// Take ICE over TCP too, on the same port number.
+    pub tcp: bool,
+    /// Where HTTP listens: not to be taken from it.
+    pub http: Option<SocketAddr>,
+    /// ICE TCP connections of all peers together.
+    pub tcp_connections_max: u32,
+    /// ICE TCP connections of one IPv4 address or IPv6 /64.
+    pub tcp_source_connections_max: u32,
     /// Public addresses to offer in place of the interfaces' own (1:1 NAT).
     pub advertise: Vec<IpAddr>,
     /// Loops to run, 1..=64.
@@ -44,6 +52,10 @@ impl Default for Config {
         Config {
             udp: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7777),
             ports_per_core: false,
+            tcp: true,
+            http: None,
+            tcp_connections_max: 2000,
+            tcp_source_connections_max: 256,
             advertise: Vec::new(),
             shard_count: std::thread::available_parallelism()
                 .map_or(1, |cores| cores.get().min(SHARDS_MAX as usize) as u16),

@@ -13,6 +13,7 @@ mod negotiator;
 mod shard;
 mod spawn;
 mod steer;
+mod tcp;
 
 pub use addresses::interfaces;
 pub use config::Config;

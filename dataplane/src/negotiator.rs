@@ -1,6 +1,5 @@
 //! SDP and connection set-up, off the hot cores.
 
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -139,7 +138,7 @@ impl Negotiator {
         };
         let shard = ShardIndex(index as u16);
         let now = Instant::now();
-        let addresses: Vec<SocketAddr> = self.addresses.offered(now, shard, negotiate.locality);
+        let addresses = self.addresses.offered(now, shard, negotiate.locality);
         if addresses.is_empty() {
             tracing::warn!("no address to offer: set media.advertise or media.udp");
             return Err(Refusal::Internal);

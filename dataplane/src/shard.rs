@@ -3,16 +3,19 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use whitewater_engine::{Command, Config, Datagram, Engine, Input, Outbox, Pin, Run, limits};
+use whitewater_engine::{
+    Batch, Command, Config, Datagram, Engine, Input, Outbox, Pin, Run, limits,
+};
 use whitewater_link::queue::{Doorbell, Receiver, Sender};
-use whitewater_link::{CloseReason, Event, LoopReport, ShardUplink};
+use whitewater_link::{CloseReason, Event, LoopReport, PeerAddr, ShardUplink, Transport};
 use whitewater_net::{Backend, Outgoing, Train, gso};
 
 use crate::mesh::Mesh;
 use crate::negotiator::Loads;
+use crate::tcp::{Counters, ShardLine};
 
 /// What one loop owns.
 pub(crate) struct Shard {
@@ -23,6 +26,7 @@ pub(crate) struct Shard {
     pub(crate) uplink: ShardUplink,
     pub(crate) mesh: Mesh,
     pub(crate) pins: Sender<Pin>,
+    pub(crate) tcp: Option<ShardLine>,
     pub(crate) loads: Loads,
     pub(crate) run: LoopReport,
     /// Events that found control's queue full: reliable, so they wait.
@@ -101,7 +105,10 @@ impl Shard {
     /// Sleeps until there is something to do. False when the back end is beyond use.
     fn wait(&mut self, timeout: Duration) -> bool {
         self.bell.arm();
-        let idle = self.commands.is_empty() && self.mesh.is_empty();
+        let tcp = self.tcp.as_ref();
+        let idle = self.commands.is_empty()
+            && self.mesh.is_empty()
+            && tcp.is_none_or(|line| line.from_peers.is_empty());
         let blocked = self.mesh.is_waiting() || !self.events_waiting.is_empty();
         let timeout = match (idle, blocked) {
             (false, _) => Duration::ZERO,
@@ -126,12 +133,22 @@ impl Shard {
             .drain(limits::DATAGRAMS_PER_TURN_MAX, &mut |datagram| {
                 received.count(datagram.bytes.len());
                 let datagram = Datagram {
-                    source: datagram.source,
+                    source: PeerAddr::udp(datagram.source),
                     local: datagram.local,
                     bytes: datagram.bytes,
                 };
                 engine.handle(now, Input::Datagram(datagram));
             });
+        let tcp = self.tcp.iter_mut();
+        let frames = tcp.flat_map(|line| std::iter::from_fn(|| line.from_peers.pop()));
+        for frame in frames.take(limits::DATAGRAMS_PER_TURN_MAX) {
+            let datagram = Datagram {
+                source: PeerAddr::tcp(frame.source),
+                local: frame.local,
+                bytes: &frame.bytes,
+            };
+            engine.handle(now, Input::Datagram(datagram));
+        }
         self.mesh.drain(limits::DATAGRAMS_PER_TURN_MAX, |relay| {
             engine.handle(now, Input::Relay(relay));
         });
@@ -155,18 +172,30 @@ impl Shard {
             outgoing,
             outbox,
             run,
+            tcp,
             ..
         } = self;
         engine.poll(now, outbox, &mut |batch| {
+            if let Some(line) = tcp {
+                send_over_tcp(batch, line);
+            }
             outgoing.trains.clear();
-            outgoing.trains.extend(batch.runs().iter().map(train));
+            let udp = |run: &&Run| run.route.destination.transport == Transport::Udp;
+            outgoing
+                .trains
+                .extend(batch.runs().iter().filter(udp).map(train));
+            if outgoing.trains.is_empty() {
+                return;
+            }
+            for sent in batch.runs().iter().filter(udp) {
+                run.sent.packets += sent.count as u64;
+                run.sent.bytes += sent.size as u64;
+                run.trains += 1;
+            }
             // The buffer changes its owner for the time of the send.
             std::mem::swap(&mut outgoing.bytes, batch.bytes_mut());
             let outcome = backend.send(outgoing);
             std::mem::swap(&mut outgoing.bytes, batch.bytes_mut());
-            run.sent.packets += batch.len() as u64;
-            run.sent.bytes += batch.runs().iter().map(|run| run.size as u64).sum::<u64>();
-            run.trains += batch.runs().len() as u64;
             run.send_dropped += outcome.dropped();
             if outcome.gso_switched_off {
                 tracing::warn!(
@@ -184,6 +213,10 @@ impl Shard {
         }
         self.mesh.ring();
         self.pass_pins_on();
+        if let Some(line) = &mut self.tcp {
+            line.hang_up(&mut self.outbox.hang_ups);
+        }
+        self.outbox.hang_ups.clear();
         self.events_waiting.extend(self.outbox.events.drain(..));
         while let Some(event) = self.events_waiting.pop_front() {
             if let Err(back) = self.uplink.events.push(event) {
@@ -211,10 +244,16 @@ impl Shard {
     fn report(&mut self, engine: &Engine, now: Instant) {
         let mut report = engine.report(now);
         let session_level = report.run;
+        let tcp = |counter: fn(&Counters) -> &AtomicU64| {
+            let line = self.tcp.as_ref();
+            line.map_or(0, |line| counter(&line.counters).load(Ordering::Relaxed))
+        };
         report.run = LoopReport {
             backend: self.backend.kind().name(),
             gso: self.backend.gso(),
             relay_dropped: self.mesh.dropped,
+            tcp_connections: tcp(|counters| &counters.connections),
+            tcp_dropped: tcp(|counters| &counters.dropped),
             sessions: session_level.sessions,
             steered: session_level.steered,
             panics: session_level.panics + self.run.panics,
@@ -232,10 +271,22 @@ impl Shard {
     }
 }
 
+/// Hands the datagrams of peers over TCP to the thread that has their connections.
+fn send_over_tcp(batch: &Batch, line: &mut ShardLine) {
+    for run in batch.runs() {
+        let PeerAddr { transport, addr } = run.route.destination;
+        if transport == Transport::Tcp {
+            let bytes = batch.bytes().get(run.start..run.start + run.size);
+            let datagrams = bytes.unwrap_or_default().chunks(run.segment_size.max(1));
+            datagrams.for_each(|datagram| line.send(addr, datagram.to_vec()));
+        }
+    }
+}
+
 /// The engine's word for it in the back end's.
 fn train(run: &Run) -> Train {
     Train {
-        destination: run.route.destination,
+        destination: run.route.destination.addr,
         // A back end that cannot tell the local address reports the bound one.
         local: run.route.local.filter(|ip| !ip.is_unspecified()),
         start: run.start,

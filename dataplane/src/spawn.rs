@@ -18,12 +18,13 @@ use whitewater_link::queue::{Doorbell, Receiver, Sender, channel};
 use whitewater_link::{LoopReport, PlanePort, ShardIndex, ShardUplink};
 use whitewater_net::{Outgoing, open};
 
-use crate::addresses::Addresses;
+use crate::addresses::{Addresses, Bound, interfaces};
 use crate::config::{Config, SHARDS_MAX};
 use crate::mesh::Mesh;
 use crate::negotiator::{Loads, Negotiator};
 use crate::shard::Shard;
 use crate::steer::{Steerer, WISHES_MAX};
+use crate::tcp::{Caps, ShardLine, Tcp, listen};
 
 /// The running data plane.
 pub struct DataPlane {
@@ -136,11 +137,13 @@ pub fn spawn(config: &Config, port: PlanePort) -> Result<DataPlane, SpawnError> 
         .map(|_| Doorbell::new().map(Arc::new))
         .collect::<io::Result<Vec<_>>>()?;
     let meshes = Mesh::all(&bells);
+    let mut tcp = OverTcp::start(config, &addresses, &bells)?;
 
     let mut plane = DataPlane {
         shards: Vec::new(),
-        threads: Vec::new(),
+        threads: tcp.thread.take().into_iter().collect(),
     };
+    let mut lines = tcp.lines.into_iter();
     let mut queues = Vec::new();
     let mut wishes = Vec::new();
     let mut first_socket = None;
@@ -162,12 +165,16 @@ pub fn spawn(config: &Config, port: PlanePort) -> Result<DataPlane, SpawnError> 
             bell,
             mesh,
             pins,
+            tcp: lines.next(),
             uplink,
             loads: loads.clone(),
         };
         let (info, socket) = plane.start_shard(shard, commands_in)?;
         first_socket = first_socket.or(socket);
         plane.shards.push(info);
+    }
+    if let Some(shard) = plane.shards.first_mut() {
+        shard.advice.extend(tcp.advice);
     }
     if ports(config) == Ports::Shared && count > 1 {
         plane.start_steering(first_socket, wishes, steer_bell)?;
@@ -182,10 +189,7 @@ pub fn spawn(config: &Config, port: PlanePort) -> Result<DataPlane, SpawnError> 
         shards: queues,
         loads,
         admitter: Admitter::new(identity, StdRng::from_seed(seed), &config.codecs),
-        addresses: Addresses::new(
-            plane.shards.iter().map(|shard| shard.udp).collect(),
-            config.advertise.clone(),
-        ),
+        addresses: Addresses::new(tcp.bound, config.advertise.clone()),
         sessions_max: config.sessions_max,
     };
     let thread = std::thread::Builder::new()
@@ -203,6 +207,7 @@ struct ShardStart {
     bell: Arc<Doorbell>,
     mesh: Mesh,
     pins: Sender<Pin>,
+    tcp: Option<ShardLine>,
     uplink: ShardUplink,
     loads: Loads,
 }
@@ -315,6 +320,7 @@ impl ShardStart {
             uplink: self.uplink,
             mesh: self.mesh,
             pins: self.pins,
+            tcp: self.tcp,
             loads: self.loads,
             run: LoopReport::default(),
             events_waiting: VecDeque::new(),
@@ -323,6 +329,76 @@ impl ShardStart {
             shutting_down_since: None,
         };
         Ok((shard, info))
+    }
+}
+
+/// The thread for ICE over TCP, if there is one.
+struct OverTcp {
+    /// Where each shard can be reached.
+    bound: Vec<Bound>,
+    /// One for each shard, or none at all.
+    lines: Vec<ShardLine>,
+    thread: Option<JoinHandle<()>>,
+    advice: Option<String>,
+}
+
+impl OverTcp {
+    /// Where nothing can be listened on, there is advice in place of a thread.
+    fn start(
+        config: &Config,
+        addresses: &[SocketAddr],
+        bells: &[Arc<Doorbell>],
+    ) -> Result<Self, SpawnError> {
+        let bound = |udp: &SocketAddr| Bound {
+            udp: *udp,
+            tcp: Vec::new(),
+        };
+        let mut this = OverTcp {
+            bound: addresses.iter().map(bound).collect(),
+            lines: Vec::new(),
+            thread: None,
+            advice: None,
+        };
+        if !config.tcp {
+            return Ok(this);
+        }
+        let own_ports = ports(config) == Ports::PerShard;
+        let distinct = if own_ports { addresses.len() } else { 1 };
+        let interfaces = interfaces();
+        let mut listening = Vec::new();
+        for (index, udp) in addresses.iter().enumerate().take(distinct) {
+            let shard = own_ports.then_some(ShardIndex(index as u16));
+            match listen(*udp, config.http, &interfaces, shard) {
+                Ok(sockets) => {
+                    let local = sockets.iter().filter_map(|l| l.socket.local_addr().ok());
+                    let ips: Vec<IpAddr> = local.map(|local| local.ip()).collect();
+                    let of_shard =
+                        |(at, bound): (usize, _)| (!own_ports || at == index).then_some(bound);
+                    for bound in this.bound.iter_mut().enumerate().filter_map(of_shard) {
+                        bound.tcp.clone_from(&ips);
+                    }
+                    listening.extend(sockets);
+                }
+                Err(refused) => {
+                    this.advice = Some(format!(
+                        "no ICE over TCP: {refused} - media.tcp = false says so; see \
+                         docs/deployment.md"
+                    ));
+                }
+            }
+        }
+        if listening.is_empty() {
+            return Ok(this);
+        }
+        let caps = Caps {
+            connections_max: config.tcp_connections_max as usize,
+            source_connections_max: config.tcp_source_connections_max as usize,
+        };
+        let (tcp, lines) = Tcp::new(listening, bells, caps)?;
+        let thread = std::thread::Builder::new().name("ice-tcp".to_owned());
+        this.thread = Some(thread.spawn(move || tcp.run())?);
+        this.lines = lines;
+        Ok(this)
     }
 }
 

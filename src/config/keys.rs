@@ -218,6 +218,9 @@ sections! {
         /// Give each shard a port of its own, counted up from that of udp: with 4 shards 7777 to 7780.
         /// No datagram is ever handed from shard to shard then.
         ports_per_core: bool = false, flag: "ports-per-core";
+        /// Take ICE over TCP too, on the port number of udp, for peers whose network lets no UDP out.
+        /// Addresses where HTTP has this TCP port are left out.
+        tcp: bool = true;
         /// Addresses told to peers as ICE candidates; empty: the addresses of this host. Set it
         /// behind a NAT which forwards the UDP port.
         advertise: Vec<IpAddr> = Vec::new(), flag: "advertise";
@@ -308,6 +311,10 @@ sections! {
         sessions_half_open_max: u32 = 2000, range: 1..=1_000_000;
         /// Of these, those of one IPv4 address or IPv6 /64; further ones are answered 429. 0: no limit.
         source_half_open_max: u32 = 500, range: 0..=1_000_000;
+        /// ICE TCP connections at a time; further ones are closed at once.
+        tcp_connections_max: u32 = 2000, range: 0..=100_000;
+        /// ICE TCP connections at a time from one IPv4 address or IPv6 /64.
+        source_tcp_connections_max: u32 = 256, range: 1..=100_000;
         /// POST requests a second from one IPv4 address or IPv6 /64, and as many PATCH and as many
         /// DELETE requests; further ones are answered 429. 0: no limit.
         source_requests_per_second: u32 = 200, range: 0..=1_000_000;

@@ -45,6 +45,17 @@ test('Chromium', async (suite) => {
     });
   }
 
+  await scenario(suite, 'picture and sound pass over TCP alone', {}, async ({ open }) => {
+    const publisher = await open(shared);
+    await publish(publisher, server, 'tcp', { onlyTcp: true });
+    const viewers = [await open(shared), await open(shared)];
+    await watch(viewers[0], server, 'tcp', { onlyTcp: true });
+    await watch(viewers[1], server, 'tcp');
+    for (const viewer of viewers) await assertFlows(viewer);
+    const transports = await Promise.all([publisher, ...viewers].map(async (page) => (await probe(page)).transport));
+    assert.deepEqual(transports, ['tcp', 'tcp', 'udp']);
+  });
+
   await scenario(suite, 'a late viewer has a picture within a second', {}, async ({ open }) => {
     const publisher = await open(shared);
     await publish(publisher, server, 'late');

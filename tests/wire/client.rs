@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -18,6 +18,7 @@ use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
 
 use crate::http::{Answer, request};
 use crate::media::{Pattern, Video, VideoPacket, parse_audio, render_audio};
+use crate::transport::{Over, Transport};
 
 /// What a client does.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +36,9 @@ pub(crate) struct Wish {
     pub(crate) audio: bool,
     /// What a counter-offer is answered with.
     pub(crate) answer_video: Vec<(Codec, u8)>,
+    /// How it reaches the node, and from which address.
+    pub(crate) over: Over,
+    pub(crate) ip: IpAddr,
 }
 
 impl Wish {
@@ -48,15 +52,15 @@ impl Wish {
             video: vec![(Codec::Vp8, 96)],
             audio: true,
             answer_video: Vec::new(),
+            over: Over::Udp,
+            ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
         }
     }
 
     pub(crate) fn watch() -> Self {
         Wish {
             part: Part::Watch,
-            video: vec![(Codec::Vp8, 96)],
-            audio: true,
-            answer_video: Vec::new(),
+            ..Self::publish()
         }
     }
 
@@ -65,16 +69,24 @@ impl Wish {
         self
     }
 
-    #[allow(dead_code, reason = "not for the fan-out bench")]
     pub(crate) fn without_audio(mut self) -> Self {
         self.audio = false;
         self
     }
 
     /// Answers a counter-offer with these codecs.
-    #[allow(dead_code, reason = "not for the fan-out bench")]
     pub(crate) fn answering_with(mut self, video: &[(Codec, u8)]) -> Self {
         self.answer_video = video.to_vec();
+        self
+    }
+
+    pub(crate) fn over_tcp(mut self) -> Self {
+        self.over = Over::Tcp;
+        self
+    }
+
+    pub(crate) fn at_ip(mut self, ip: IpAddr) -> Self {
+        self.ip = ip;
         self
     }
 
@@ -114,7 +126,7 @@ pub(crate) struct Client {
     pub(crate) answer: String,
     seen: Arc<Mutex<Seen>>,
     order: Arc<AtomicU8>,
-    thread: Option<JoinHandle<Option<UdpSocket>>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Client {
@@ -133,9 +145,8 @@ impl Client {
         stream: &str,
         wish: Wish,
     ) -> Result<Client, Box<Answer>> {
-        let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
-        socket.set_nonblocking(true).expect("a non-blocking socket");
-        let address = socket.local_addr().expect("bound");
+        let socket = Transport::udp(wish.ip);
+        let address = socket.address();
         let (mut rtc, offer, pending) = offer(&wish, address);
         let path = format!("/{}/{stream}", wish.verb());
         let answer = request(http, "POST", &path, Some(("application/sdp", &offer)))
@@ -145,11 +156,15 @@ impl Client {
             return Err(Box::new(answer));
         }
         let session = answer.header("location").expect("a location").to_owned();
+        let (socket, body) = match wish.over {
+            Over::Udp => (socket, answer.body.clone()),
+            Over::Tcp => over_tcp(&answer.body, wish.ip),
+        };
         let mut wish = wish;
         if countered {
             wish.video = wish.answer_video.clone();
             rtc = build(&wish, address);
-            let offer = SdpOffer::from_sdp_string(&answer.body).expect("an offer");
+            let offer = SdpOffer::from_sdp_string(&body).expect("an offer");
             let own = rtc.sdp_api().accept_offer(offer);
             let own = own.expect("an offer with our codec").to_sdp_string();
             let taken = request(http, "PATCH", &session, Some(("application/sdp", &own)))
@@ -158,14 +173,15 @@ impl Client {
                 return Err(Box::new(taken));
             }
         } else {
-            let parsed = SdpAnswer::from_sdp_string(&answer.body).expect("an answer");
+            let parsed = SdpAnswer::from_sdp_string(&body).expect("an answer");
             rtc.sdp_api()
                 .accept_answer(pending.0, parsed)
                 .expect("an answer that fits the offer");
         }
         let seen = Arc::new(Mutex::new(Seen::default()));
         let order = Arc::new(AtomicU8::new(GO_ON));
-        let worker = Worker::new(rtc, socket, wish, pending.1, seen.clone(), order.clone());
+        let road = Road { socket, address };
+        let worker = Worker::new(rtc, road, wish, pending.1, seen.clone(), order.clone());
         let thread = std::thread::Builder::new()
             .name("client".to_owned())
             .spawn(move || worker.run())
@@ -200,13 +216,9 @@ impl Client {
         self.order.store(GO_ON, Ordering::Relaxed);
     }
 
-    /// Ends the client and hands its socket over, still open.
-    #[allow(dead_code, reason = "for the fan-out bench")]
-    pub(crate) fn into_socket(mut self) -> UdpSocket {
-        self.order.store(HAND_OVER, Ordering::Relaxed);
-        let thread = self.thread.take().expect("it runs");
-        let socket = thread.join().expect("no panic in the client");
-        socket.expect("the socket")
+    /// Does not read any more, but stays.
+    pub(crate) fn stall(&self) {
+        self.order.store(STALL, Ordering::Relaxed);
     }
 
     /// The two characters of our peer's user name fragment that name its shard.
@@ -250,6 +262,33 @@ pub(crate) fn offer_text(wish: &Wish) -> String {
 }
 
 type Pending = (SdpPendingOffer, [Mid; 2]);
+
+/// Connects to the passive TCP candidate of this family, and makes the answer's UDP candidates
+/// that one: the client's engine need not know.
+fn over_tcp(answer: &str, ip: IpAddr) -> (Transport, String) {
+    let is_tcp =
+        |line: &&str| line.starts_with("a=candidate:") && line.contains(" tcptype passive");
+    let address = |line: &str| -> Option<SocketAddr> {
+        let mut words = line.split(' ').skip(4);
+        let ip = words.next()?.parse().ok()?;
+        Some(SocketAddr::new(ip, words.next()?.parse().ok()?))
+    };
+    let mut addresses = answer.lines().filter(is_tcp).filter_map(address);
+    let node = addresses.find(|node| node.is_ipv4() == ip.is_ipv4() && node.ip().is_loopback());
+    let node = node.unwrap_or_else(|| panic!("no TCP candidate for {ip} in {answer}"));
+    let lines = answer.lines().filter_map(|line| match line {
+        _ if is_tcp(&line) => {
+            let line = line
+                .replace(" tcp ", " udp ")
+                .replace(" tcptype passive", "");
+            Some(line).filter(|line| address(line) == Some(node))
+        }
+        _ if line.starts_with("a=candidate:") => None,
+        _ => Some(line.to_owned()),
+    });
+    let answer: String = lines.flat_map(|line| [line, "\r\n".to_owned()]).collect();
+    (Transport::tcp(node), answer)
+}
 
 fn build(wish: &Wish, address: SocketAddr) -> Rtc {
     let mut config = RtcConfig::new()
@@ -310,10 +349,17 @@ fn format(codec: Codec) -> FormatParams {
     }
 }
 
+/// What a client sends and receives by.
+struct Road {
+    socket: Transport,
+    /// The client's own address, in the eyes of its engine.
+    address: SocketAddr,
+}
+
 /// The thread's side of a client.
 struct Worker {
     rtc: Rtc,
-    socket: UdpSocket,
+    road: Road,
     source: Option<Source>,
     video_pts: Vec<Pt>,
     seen: Arc<Mutex<Seen>>,
@@ -324,7 +370,7 @@ struct Worker {
 impl Worker {
     fn new(
         rtc: Rtc,
-        socket: UdpSocket,
+        road: Road,
         wish: Wish,
         mids: [Mid; 2],
         seen: Arc<Mutex<Seen>>,
@@ -336,7 +382,7 @@ impl Worker {
         };
         Worker {
             rtc,
-            socket,
+            road,
             source,
             video_pts: wish.video.iter().map(|(_, pt)| (*pt).into()).collect(),
             seen,
@@ -345,12 +391,15 @@ impl Worker {
         }
     }
 
-    fn run(mut self) -> Option<UdpSocket> {
+    fn run(mut self) {
         let mut due = Instant::now();
         loop {
             match self.order.load(Ordering::Relaxed) {
-                VANISH => return None,
-                HAND_OVER => return Some(self.socket),
+                VANISH => return,
+                STALL => {
+                    std::thread::sleep(LOOK_UP_INTERVAL);
+                    continue;
+                }
                 _ => {}
             }
             self.wait(due.min(Instant::now() + LOOK_UP_INTERVAL));
@@ -378,20 +427,21 @@ impl Worker {
     fn wait(&self, until: Instant) {
         let timeout = until.saturating_duration_since(Instant::now());
         let timeout = Timespec::try_from(timeout).expect("a short time");
-        let mut sockets = [PollFd::new(&self.socket, PollFlags::IN)];
+        let socket = self.road.socket.socket();
+        let mut sockets = [PollFd::new(&socket, PollFlags::IN)];
         // Woken by a signal: the loop looks at everything anyway.
         let _ = poll(&mut sockets, Some(&timeout));
     }
 
     /// Takes one datagram. True if there was one.
     fn receive(&mut self) -> bool {
-        let (size, source) = match self.socket.recv_from(&mut self.buffer) {
+        let (size, source) = match self.road.socket.receive(&mut self.buffer) {
             Ok(received) => received,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
             // The node went away: ICMP says so on loopback.
             Err(_) => return true,
         };
-        let destination = self.socket.local_addr().expect("bound");
+        let destination = self.road.address;
         self.seen().received += 1;
         let datagram = &self.buffer[..size];
         let Ok(receive) = Receive::new(Protocol::Udp, source, destination, datagram) else {
@@ -429,10 +479,8 @@ impl Worker {
             match self.rtc.poll_output() {
                 Ok(Output::Timeout(at)) => return at,
                 Ok(Output::Transmit(transmit)) => {
-                    // A full socket is a loss like any other.
-                    let _ = self
-                        .socket
-                        .send_to(&transmit.contents, transmit.destination);
+                    let socket = &mut self.road.socket;
+                    socket.send(&transmit.contents, transmit.destination);
                 }
                 Ok(Output::Event(event)) => self.on_event(event),
                 Err(_) => {
@@ -599,7 +647,7 @@ impl Source {
 const GO_ON: u8 = 0;
 const HUSH: u8 = 1;
 const VANISH: u8 = 2;
-const HAND_OVER: u8 = 3;
+const STALL: u8 = 3;
 
 const AUDIO_INTERVAL: Duration = Duration::from_millis(20);
 /// How often orders are looked at.

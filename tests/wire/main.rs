@@ -13,4 +13,6 @@ mod media;
 mod node;
 mod process;
 mod publishers;
+mod reach;
 mod siege;
+mod transport;

@@ -20,7 +20,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Starts a node on free ports of loopback with the given settings.
+    /// Starts a node on free ports of loopback with the given settings, which may choose others.
     pub(crate) fn start(settings: &[(&str, &str)]) -> Running {
         let own = [("http.listen", "127.0.0.1:0"), ("media.udp", "127.0.0.1:0")];
         let flag = |(path, value): (&str, &str)| Flag {
@@ -29,7 +29,12 @@ impl Running {
             written: "--set".to_owned(),
         };
         let sources = Sources {
-            flags: own.iter().chain(settings).copied().map(flag).collect(),
+            flags: own
+                .into_iter()
+                .filter(|(path, _)| settings.iter().all(|(set, _)| set != path))
+                .chain(settings.iter().copied())
+                .map(flag)
+                .collect(),
             ..Sources::default()
         };
         let effective = load(&sources).expect("settings that are known");

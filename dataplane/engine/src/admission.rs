@@ -1,7 +1,6 @@
 //! From an offer to a session that a shard can take in. Runs off the hot cores: everything here
 //! may take a millisecond and allocate.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use rand::{Rng, RngExt};
@@ -10,10 +9,10 @@ use whitewater_link::{
     Answer, MediaKind, Negotiate, Refusal, RequestId, Role, SessionId, ShardIndex, StreamId,
     TrackInfo,
 };
+use whitewater_rtp::StunView;
 use whitewater_sdp::{
-    Capabilities, Extension, HostCandidate, HostTransport, Local, LocalIce, LocalSender, Offer,
-    Plan, SectionPlan, TrackPlan, judge, judge_answer, render_answer, render_counter_offer,
-    tracks_for_viewers,
+    Capabilities, Extension, Local, LocalIce, LocalSender, Offer, Plan, SectionPlan, TrackPlan,
+    judge, judge_answer, render_answer, render_counter_offer, tracks_for_viewers,
 };
 
 use crate::counter::{CounterOffer, CounterOffers, Publications, carries};
@@ -23,7 +22,7 @@ use crate::session::keys::KeyCell;
 use crate::session::webrtc::{self, Identity, SenderSsrcs};
 
 /// The parts of this interface that are not ours, for users that know no other crate of the plane.
-pub use whitewater_sdp::{Codec, Fragment, Limits};
+pub use whitewater_sdp::{Codec, Fragment, HostCandidate, HostTransport, Limits};
 
 /// A session on its way to its shard.
 pub struct Admission {
@@ -96,7 +95,7 @@ impl<R: Rng> Negotiator<R> {
 
     /// Judges an offer and builds the session that serves it on `shard`.
     ///
-    /// `addresses` are the transport addresses to offer, most wanted first.
+    /// `candidates` are the transport addresses to offer, most wanted first.
     ///
     /// # Errors
     /// Why the POST is refused, in words for the person who made it. With
@@ -107,7 +106,7 @@ impl<R: Rng> Negotiator<R> {
         now: Instant,
         negotiate: &Negotiate,
         shard: ShardIndex,
-        addresses: &[SocketAddr],
+        candidates: &[HostCandidate],
     ) -> Result<Box<Admission>, Refusal> {
         let offer = Offer::parse(&negotiate.offer, &self.limits)
             .map_err(|malformed| Refusal::Malformed(malformed.to_string()))?;
@@ -120,7 +119,7 @@ impl<R: Rng> Negotiator<R> {
             }
             Role::Subscribe => match self.viewer_plan(&offer, negotiate)? {
                 Some(plan) => plan,
-                None => return Err(self.counter_offer(negotiate, shard, addresses)),
+                None => return Err(self.counter_offer(negotiate, shard, candidates)),
             },
         };
         let senders = match negotiate.role {
@@ -133,7 +132,7 @@ impl<R: Rng> Negotiator<R> {
             plan.tracks(),
             &senders,
             &credentials,
-            addresses,
+            candidates,
         );
         let made = Made {
             request: negotiate.request,
@@ -170,7 +169,7 @@ impl<R: Rng> Negotiator<R> {
         &mut self,
         negotiate: &Negotiate,
         shard: ShardIndex,
-        addresses: &[SocketAddr],
+        candidates: &[HostCandidate],
     ) -> Refusal {
         let live = negotiate.live.as_ref();
         let published = live.and_then(|live| self.publications.tracks(negotiate.stream, live));
@@ -182,7 +181,7 @@ impl<R: Rng> Negotiator<R> {
             tracks.iter(),
             &senders,
             &credentials,
-            addresses,
+            candidates,
         );
         let text = render_counter_offer(&tracks, &local);
         let counter_offer = CounterOffer {
@@ -321,12 +320,8 @@ impl<R: Rng> Negotiator<R> {
         tracks: impl Iterator<Item = &'a TrackPlan>,
         senders: &[SenderSsrcs],
         credentials: &Credentials,
-        addresses: &[SocketAddr],
+        candidates: &[HostCandidate],
     ) -> Local {
-        let candidate = |&addr: &SocketAddr| HostCandidate {
-            transport: HostTransport::Udp,
-            addr,
-        };
         let sender = |(track, ssrcs): (&TrackPlan, &SenderSsrcs)| LocalSender {
             mid: track.mid.clone(),
             track_id: format!("{msid}-{}", track.kind.name()),
@@ -344,7 +339,7 @@ impl<R: Rng> Negotiator<R> {
                 options: vec!["ice2".to_owned(), "trickle".to_owned()],
             },
             fingerprint: self.identity.fingerprint,
-            candidates: addresses.iter().map(candidate).collect(),
+            candidates: candidates.to_vec(),
             stream_id: msid.to_owned(),
             senders: tracks.zip(senders).map(sender).collect(),
             max_message_size: 256 * 1024,
@@ -430,6 +425,14 @@ pub fn credentials(rng: &mut impl Rng, shard: ShardIndex) -> Credentials {
 pub fn shard_of(ufrag: &str) -> Option<ShardIndex> {
     let digits = ufrag.get(..2)?;
     u16::from_str_radix(digits, 16).ok().map(ShardIndex)
+}
+
+/// The shard whose session a connectivity check is for, by its user name; `None` if it is no check.
+/// Nothing is authenticated.
+pub fn shard_of_check(datagram: &[u8]) -> Option<ShardIndex> {
+    let view = StunView::parse(datagram).filter(StunView::is_binding_request)?;
+    let (ufrag, _) = view.username()?;
+    shard_of(ufrag)
 }
 
 /// HMAC-SHA1 by the library that str0m uses.

@@ -16,7 +16,7 @@ use rand::rngs::StdRng;
 use slab::Slab;
 use str0m::config::CryptoProvider;
 use whitewater_link::{
-    CloseReason, Event, LoopReport, MediaKind, PatchOutcome, PatchRefusal, Relay, Report,
+    CloseReason, Event, LoopReport, MediaKind, PatchOutcome, PatchRefusal, PeerAddr, Relay, Report,
     RequestId, Role, SessionId, SessionState, ShardIndex, StreamId,
 };
 use whitewater_rtp::demux::{Kind, StunView, classify};
@@ -51,7 +51,7 @@ pub enum Input<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Datagram<'a> {
     /// From whom.
-    pub source: SocketAddr,
+    pub source: PeerAddr,
     /// The address of ours it was sent to.
     pub local: SocketAddr,
     /// Its payload.
@@ -108,6 +108,8 @@ pub struct Outbox {
     /// To the kernel, in order: which socket a peer's datagrams belong to. Never needed for
     /// things to be right.
     pub pins: Vec<Pin>,
+    /// TCP connections that no session needs any more, once what is to be sent was sent.
+    pub hang_ups: Vec<SocketAddr>,
 }
 
 /// The sessions of one core.
@@ -124,7 +126,7 @@ struct Core {
     streams: HashMap<StreamId, Stream>,
     by_id: HashMap<SessionId, u32>,
     by_ufrag: HashMap<String, u32>,
-    by_address: HashMap<SocketAddr, u32>,
+    by_address: HashMap<PeerAddr, u32>,
     /// Verified addresses of other shards' sessions.
     routes: HashMap<SocketAddr, steering::Route>,
     wheel: Wheel,
@@ -188,7 +190,10 @@ impl Engine {
     /// Applies one input. Never blocks and never reads a clock.
     pub fn handle(&mut self, now: Instant, input: Input<'_>) {
         match input {
-            Input::Datagram(datagram) => self.datagram(now, datagram, self.core.steering()),
+            Input::Datagram(datagram) => {
+                let steering = self.core.steering(datagram.source.transport);
+                self.datagram(now, datagram, steering);
+            }
             Input::Command(command) => self.command(now, command),
             Input::Relay(relay) => self.relay(now, relay),
         }
@@ -216,6 +221,7 @@ impl Engine {
         out.events.append(&mut self.core.out.events);
         out.relays.append(&mut self.core.out.relays);
         out.pins.append(&mut self.core.out.pins);
+        out.hang_ups.append(&mut self.core.out.hang_ups);
         [self.core.wheel.next(), self.core.owed_at]
             .into_iter()
             .flatten()
@@ -372,7 +378,7 @@ impl Engine {
                 bytes,
             } => {
                 let datagram = Datagram {
-                    source,
+                    source: PeerAddr::udp(source),
                     local,
                     bytes: &bytes,
                 };
@@ -595,7 +601,7 @@ impl Core {
         }
     }
 
-    fn send(&mut self, destination: SocketAddr, local: Option<IpAddr>, bytes: &[u8]) {
+    fn send(&mut self, destination: PeerAddr, local: Option<IpAddr>, bytes: &[u8]) {
         let route = Route { destination, local };
         self.batch.push(route, bytes);
     }

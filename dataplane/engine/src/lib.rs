@@ -25,3 +25,6 @@ pub mod wheel;
 pub use config::{Config, Panics, Ports};
 pub use engine::{Command, Datagram, Engine, Input, Outbox, Pin};
 pub use forward::batch::{Batch, Outgoing, Route, Run};
+
+/// Frames on TCP, for users that know no other crate of the plane.
+pub use whitewater_rtp::framing;

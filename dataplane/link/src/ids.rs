@@ -1,6 +1,7 @@
 //! Newtypes for everything that is named across a boundary.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::str::FromStr;
 
 /// One peer connection. 128 random bits from a CSPRNG, shown as 32 lower-case hex digits
@@ -52,6 +53,42 @@ pub struct Epoch(pub u64);
 /// Ties an answer to the command that asked for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId(pub u64);
+
+/// How datagrams reach a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Transport {
+    /// UDP.
+    Udp,
+    /// A TCP connection that the peer has opened, with frames on it (RFC 6544).
+    Tcp,
+}
+
+/// A peer's transport address. The same address and port over UDP and over TCP are two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PeerAddr {
+    /// How.
+    pub transport: Transport,
+    /// Where; IPv4-mapped addresses are given as IPv4.
+    pub addr: SocketAddr,
+}
+
+impl PeerAddr {
+    /// Over UDP.
+    pub fn udp(addr: SocketAddr) -> Self {
+        PeerAddr {
+            transport: Transport::Udp,
+            addr,
+        }
+    }
+
+    /// Over TCP.
+    pub fn tcp(addr: SocketAddr) -> Self {
+        PeerAddr {
+            transport: Transport::Tcp,
+            addr,
+        }
+    }
+}
 
 /// One core's loop, 0-based.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -19,7 +19,7 @@ mod report;
 
 pub use command::{Answer, Command, Live, Locality, Negotiate, Role, SessionCommand};
 pub use event::{CloseReason, Event, PatchOutcome, PatchRefusal, Refusal, SessionState, TrackInfo};
-pub use ids::{Epoch, MediaKind, RequestId, SessionId, ShardIndex, StreamId};
+pub use ids::{Epoch, MediaKind, PeerAddr, RequestId, SessionId, ShardIndex, StreamId, Transport};
 pub use port::{ControlPort, PlanePort, ShardUplink, line};
 pub use relay::{
     CodecDescription, PacketMeta, PassedExtensions, Relay, RelayPacket, TrackDescription,

@@ -101,6 +101,10 @@ pub struct LoopReport {
     pub steered: u64,
     /// Relay messages lost because a shard's queue was full.
     pub relay_dropped: u64,
+    /// ICE TCP connections with this shard now.
+    pub tcp_connections: u64,
+    /// Datagrams over TCP that were lost because the peer reads too slowly or a queue was full.
+    pub tcp_dropped: u64,
     /// Sessions alive.
     pub sessions: u64,
     /// Panics caught, each of which cost one session.

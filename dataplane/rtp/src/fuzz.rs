@@ -9,6 +9,7 @@ use crate::ext::{
     AbsSendTime, AudioLevel, DependencyDescriptor, PlayoutDelay, TransportSeq, VideoOrientation,
     parse_mid, parse_rid,
 };
+use crate::framing::{Deframer, FRAME_SIZE_MAX, frame};
 use crate::payload::{vp8, vp9};
 use crate::rtcp::{Compound, Packet, XrBlock, write};
 use crate::{
@@ -264,6 +265,33 @@ pub fn seq_munging(data: &[u8]) {
     }
 }
 
+/// The frames of a stream do not depend on how it is cut, and little is kept of it.
+pub fn framing(data: &[u8]) {
+    let Some((&cut, stream)) = data.split_first() else {
+        return;
+    };
+    let read = |size: usize| {
+        let mut deframer = Deframer::default();
+        let mut frames: Vec<Vec<u8>> = Vec::new();
+        let mut chunks = stream.chunks(size.max(1));
+        let end = chunks.try_for_each(|chunk| {
+            let fed = deframer.feed(chunk, |frame| frames.push(frame.to_vec()));
+            assert!(deframer.kept_len() <= FRAME_SIZE_MAX + 2);
+            fed
+        });
+        (frames, end)
+    };
+    let (frames, end) = read(cut.into());
+    assert_eq!((frames.clone(), end), read(stream.len()));
+    let again: Vec<u8> = frames.iter().flat_map(|f| frame(f).unwrap()).collect();
+    let mut deframer = Deframer::default();
+    let mut expected = frames.iter();
+    let fed = deframer.feed(&again, |frame| {
+        assert_eq!(Some(frame), expected.next().map(|f| &f[..]))
+    });
+    assert!(fed.is_ok() && expected.next().is_none() && deframer.kept_len() == 0);
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -272,11 +300,12 @@ mod tests {
 
     #[test]
     fn committed_seeds_hold() {
-        let targets: [(&str, Target); 6] = [
+        let targets: [(&str, Target); 7] = [
             ("rtp_header", super::rtp_header),
             ("rtp_extensions", super::rtp_extensions),
             ("rtcp", super::rtcp),
             ("stun_demux", super::stun_demux),
+            ("framing", super::framing),
             ("payload_descriptors", super::payload_descriptors),
             ("seq_munging", super::seq_munging),
         ];

@@ -1,7 +1,7 @@
 //! RTP headers, RTCP, payload descriptors and munging.
 //!
-//! Everything here works on borrowed bytes: nothing allocates per packet, reads a clock or talks
-//! to a socket. Readers treat their input as hostile and answer `None` or an error, never a panic;
+//! Everything here works on borrowed bytes: nothing allocates per packet (framing for TCP aside),
+//! reads a clock or talks to a socket. Readers treat their input as hostile and answer `None` or an error, never a panic;
 //! writers fill a slice the caller owns. Encryption is not here (see `whitewater-srtp`), and neither
 //! is any decision about what to forward.
 //!
@@ -19,6 +19,7 @@
 
 pub mod demux;
 pub mod ext;
+pub mod framing;
 pub mod header;
 pub mod payload;
 pub mod rtcp;

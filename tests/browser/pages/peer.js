@@ -31,7 +31,7 @@ function follow(next) {
   });
 }
 
-globalThis.publish = async (url, { codec = '', bitrateMax = 800_000, width = 320, height = 240, kinds = ['audio', 'video'], token = '', onlyOffer = '', scalabilityMode = '' } = {}) => {
+globalThis.publish = async (url, { codec = '', bitrateMax = 800_000, width = 320, height = 240, kinds = ['audio', 'video'], token = '', onlyOffer = '', scalabilityMode = '', onlyTcp = false } = {}) => {
   const stream = await navigator.mediaDevices.getUserMedia({
     audio: kinds.includes('audio') && { echoCancellation: false, noiseSuppression: false, autoGainControl: false },
     video: kinds.includes('video') && { width, height, frameRate: 20 },
@@ -41,13 +41,15 @@ globalThis.publish = async (url, { codec = '', bitrateMax = 800_000, width = 320
   follow(new Publisher(url, stream, { codec, bitrateMax, token }));
   if (scalabilityMode) session.addEventListener('connection', ({ detail }) => encodeInLayers(detail.pc, scalabilityMode), { once: true });
   if (onlyOffer) session.addEventListener('connection', ({ detail }) => limitOffer(detail.pc, onlyOffer), { once: true });
+  if (onlyTcp) session.addEventListener('connection', ({ detail }) => leaveTcpAlone(detail.pc));
   await session.start();
   await connected();
 };
 
-globalThis.watch = async (url, { token = '', onlyOffer = '', kinds = ['audio', 'video'] } = {}) => {
+globalThis.watch = async (url, { token = '', onlyOffer = '', kinds = ['audio', 'video'], onlyTcp = false } = {}) => {
   follow(new Viewer(url, { token, kinds }));
   if (onlyOffer) session.addEventListener('connection', ({ detail }) => limitOffer(detail.pc, onlyOffer), { once: true });
+  if (onlyTcp) session.addEventListener('connection', ({ detail }) => leaveTcpAlone(detail.pc));
   session.addEventListener('media', ({ detail }) => {
     if (video.srcObject !== detail.stream) video.srcObject = detail.stream;
     video.play().catch((error) => console.log(`play: ${error.message}`));
@@ -88,6 +90,15 @@ function encodeInLayers(pc, scalabilityMode) {
   };
 }
 
+// A peer whose network lets no UDP out, as far as it knows of the server's addresses.
+function leaveTcpAlone(pc) {
+  const set = pc.setRemoteDescription.bind(pc);
+  pc.setRemoteDescription = ({ type, sdp }) => {
+    const kept = (line) => !line.startsWith('a=candidate:') || line.includes(' tcptype passive');
+    return set({ type, sdp: sdp.split('\r\n').filter(kept).join('\r\n') });
+  };
+}
+
 async function connected() {
   if (session.state === 'connected') return;
   await new Promise((resolve, reject) => {
@@ -125,7 +136,6 @@ globalThis.probe = async () => {
     keyFramesDecoded: picture.keyFramesDecoded ?? 0,
     pliCount: picture.pliCount ?? 0,
     width: picture.frameWidth ?? 0,
-    scalabilityMode: picture.scalabilityMode ?? '',
     freezeCount: picture.freezeCount ?? 0,
     freezeMs: (picture.totalFreezesDuration ?? 0) * 1000,
     videoCodec: report.get?.(picture.codecId)?.mimeType ?? '',
@@ -134,6 +144,7 @@ globalThis.probe = async () => {
     audioPackets: sound.packetsReceived ?? sound.packetsSent ?? 0,
     audioSamples: sound.totalSamplesReceived ?? 0,
     audioEnergy: sound.totalAudioEnergy ?? 0,
+    transport: report.get?.(pair?.localCandidateId)?.protocol ?? '',
     rttMs: (pair?.currentRoundTripTime ?? 0) * 1000,
     ufrag: /a=ice-ufrag:(\S+)/.exec(session?.pc?.localDescription?.sdp ?? '')?.[1] ?? '',
     firstFrameMs,

@@ -8,14 +8,16 @@ use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use whitewater_engine::admission::{Codec, Fragment, Limits, Negotiator};
+use whitewater_engine::admission::{
+    Codec, Fragment, HostCandidate, HostTransport, Limits, Negotiator,
+};
 use whitewater_engine::drops::DropReason;
 use whitewater_engine::session::keys::KeyCell;
 use whitewater_engine::session::webrtc::Identity;
 use whitewater_engine::{Command, Config, Datagram, Engine, Input, Outbox, Outgoing, Panics};
 use whitewater_link::{
-    CloseReason, Epoch, Event, Locality, MediaKind, Negotiate, PatchOutcome, PatchRefusal, Refusal,
-    RequestId, Role, SessionId, SessionState, ShardIndex, StreamId,
+    CloseReason, Epoch, Event, Locality, MediaKind, Negotiate, PatchOutcome, PatchRefusal,
+    PeerAddr, Refusal, RequestId, Role, SessionId, SessionState, ShardIndex, StreamId,
 };
 
 use crate::due::{Due, What};
@@ -222,9 +224,13 @@ impl World {
         let load = |shard: &usize| self.shards[*shard].session_count();
         let least = (0..self.shards.len()).min_by_key(load).unwrap_or(0);
         let shard = ShardIndex(least as u16);
+        let candidate = HostCandidate {
+            transport: HostTransport::Udp,
+            addr: self.server,
+        };
         let admission = self
             .negotiator
-            .admit(self.now, &negotiate, shard, &[self.server])?;
+            .admit(self.now, &negotiate, shard, &[candidate])?;
         self.keys.push(admission.keys.clone());
         peer.shard = shard;
         self.by_public.insert(address, index);
@@ -673,7 +679,7 @@ impl World {
             self.note(peer, Way::Up, local.ip(), bytes);
         }
         let datagram = Datagram {
-            source,
+            source: PeerAddr::udp(source),
             local,
             bytes,
         };
@@ -690,7 +696,7 @@ impl World {
         let mut out = Outbox::default();
         let mut sent = Vec::new();
         self.shard_due[index] = self.shards[index].poll(self.now, &mut out, &mut |batch| {
-            let owned = |out: Outgoing<'_>| (out.destination, out.local, out.bytes.to_vec());
+            let owned = |out: Outgoing<'_>| (out.destination.addr, out.local, out.bytes.to_vec());
             sent.extend(batch.datagrams().map(owned));
         });
         for (destination, local, bytes) in sent {

@@ -8,7 +8,7 @@
 
 use std::net::SocketAddr;
 
-use whitewater_link::{Relay, ShardIndex};
+use whitewater_link::{PeerAddr, Relay, ShardIndex, Transport};
 
 use super::{Core, Datagram};
 use crate::config::Ports;
@@ -40,27 +40,34 @@ pub(super) enum Steering {
 }
 
 impl Core {
-    /// What a shard with this configuration does with what is not its own.
-    pub(super) fn steering(&self) -> Steering {
-        match self.config.ports {
-            Ports::Shared => Steering::Allowed,
-            // An answer from this port would not be one to the port that was asked.
-            Ports::PerShard => Steering::Done,
+    /// What a shard with this configuration does with what is not its own,
+    /// and came over `transport`.
+    pub(super) fn steering(&self, transport: Transport) -> Steering {
+        match (self.config.ports, transport) {
+            (Ports::Shared, Transport::Udp) => Steering::Allowed,
+            // An answer from this port would not be one to the port that was asked; a connection
+            // is with the shard that its first check named.
+            _ => Steering::Done,
         }
     }
 
     /// The address was verified by a check of this shard's session.
-    pub(super) fn learn_address(&mut self, address: SocketAddr, key: u32) {
+    pub(super) fn learn_address(&mut self, address: PeerAddr, key: u32) {
         self.by_address.insert(address, key);
-        self.drop_route(address);
-        self.tell_route(address, true);
+        if address.transport == Transport::Udp {
+            self.drop_route(address.addr);
+            self.tell_route(address.addr, true);
+        }
     }
 
     /// The address no longer leads to this session.
-    pub(super) fn forget_address(&mut self, address: SocketAddr, key: u32) {
+    pub(super) fn forget_address(&mut self, address: PeerAddr, key: u32) {
         if self.by_address.get(&address) == Some(&key) {
             self.by_address.remove(&address);
-            self.tell_route(address, false);
+            match address.transport {
+                Transport::Udp => self.tell_route(address.addr, false),
+                Transport::Tcp => self.out.hang_ups.push(address.addr),
+            }
         }
     }
 
@@ -84,7 +91,7 @@ impl Core {
             return;
         }
         // The address proved itself to another shard's session after ours.
-        self.by_address.remove(&peer);
+        self.by_address.remove(&PeerAddr::udp(peer));
         if self.routes.get(&peer).is_none_or(|r| r.shard != shard) {
             self.drop_route(peer);
             let route = Route {
@@ -104,7 +111,7 @@ impl Core {
 
     /// DTLS, SRTP or SRTCP from an address of none of our sessions.
     pub(super) fn steer_by_route(&mut self, datagram: Datagram<'_>, steering: Steering) {
-        let peer = datagram.source;
+        let peer = datagram.source.addr;
         let route = self.routes.get_mut(&peer);
         let (Steering::Allowed, Some(route)) = (steering, route) else {
             return self.drops.count(DropReason::UnverifiedSource);
@@ -137,7 +144,7 @@ impl Core {
     fn steer(&mut self, shard: ShardIndex, datagram: Datagram<'_>) {
         self.steered += 1;
         let message = Relay::Datagram {
-            source: datagram.source,
+            source: datagram.source.addr,
             local: datagram.local,
             bytes: datagram.bytes.into(),
         };

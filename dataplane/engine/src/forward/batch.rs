@@ -1,6 +1,8 @@
 //! What leaves in one go: datagrams back to back in one buffer, and the runs over them.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
+
+use whitewater_link::PeerAddr;
 
 use crate::limits;
 
@@ -22,7 +24,7 @@ pub struct Batch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route {
     /// To whom.
-    pub destination: SocketAddr,
+    pub destination: PeerAddr,
     /// The address of ours to send from.
     pub local: Option<IpAddr>,
 }
@@ -50,7 +52,7 @@ pub struct Run {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outgoing<'a> {
     /// To whom.
-    pub destination: SocketAddr,
+    pub destination: PeerAddr,
     /// The address of ours to send from.
     pub local: Option<IpAddr>,
     /// Its payload.
@@ -192,7 +194,7 @@ mod tests {
 
     fn route(port: u16) -> Route {
         Route {
-            destination: SocketAddr::from(([192, 0, 2, 1], port)),
+            destination: PeerAddr::udp(([192, 0, 2, 1], port).into()),
             local: None,
         }
     }

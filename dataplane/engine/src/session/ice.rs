@@ -5,10 +5,11 @@
 //! str0m is told once that a path exists (see `webrtc::connect_path`); where datagrams go is
 //! decided here.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Instant;
 
 use str0m::ice::StunMessage;
+use whitewater_link::PeerAddr;
 
 use crate::drops::DropReason;
 use crate::limits;
@@ -51,7 +52,7 @@ pub struct LiteAgent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Path {
     /// The peer's transport address.
-    pub remote: SocketAddr,
+    pub remote: PeerAddr,
     /// Our address the check came to; replies and media leave from it.
     pub local: IpAddr,
     priority: u32,
@@ -64,9 +65,9 @@ pub struct Checked {
     /// The answer, to be sent back where the request came from.
     pub reply: Vec<u8>,
     /// An address that has not been verified before.
-    pub verified: Option<SocketAddr>,
+    pub verified: Option<PeerAddr>,
     /// An address that had to be forgotten to make room.
-    pub forgotten: Option<SocketAddr>,
+    pub forgotten: Option<PeerAddr>,
     /// The old user name fragment, when its credentials ended with this check.
     pub retired_ufrag: Option<String>,
     /// Whether media goes to another address than before.
@@ -110,12 +111,12 @@ impl LiteAgent {
     }
 
     /// Every verified address.
-    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+    pub fn addresses(&self) -> impl Iterator<Item = PeerAddr> + '_ {
         self.paths.iter().map(|path| path.remote)
     }
 
     /// Our address that a verified peer address last used.
-    pub fn local_for(&self, remote: SocketAddr) -> Option<IpAddr> {
+    pub fn local_for(&self, remote: PeerAddr) -> Option<IpAddr> {
         let path = self.paths.iter().find(|path| path.remote == remote)?;
         Some(path.local)
     }
@@ -144,7 +145,7 @@ impl LiteAgent {
     pub fn check(
         &mut self,
         now: Instant,
-        remote: SocketAddr,
+        remote: PeerAddr,
         local: IpAddr,
         bytes: &[u8],
     ) -> Result<Checked, DropReason> {
@@ -175,7 +176,7 @@ impl LiteAgent {
                 ..Checked::default()
             });
         }
-        let reply = StunMessage::binding_reply(message.trans_id(), remote);
+        let reply = StunMessage::binding_reply(message.trans_id(), remote.addr);
         let mut checked = Checked {
             reply: self.render(reply, &pwd)?,
             ..Checked::default()
@@ -217,7 +218,7 @@ impl LiteAgent {
     fn path_index(
         &mut self,
         now: Instant,
-        remote: SocketAddr,
+        remote: PeerAddr,
         local: IpAddr,
         priority: u32,
         checked: &mut Checked,
@@ -260,6 +261,7 @@ const REPLY_SIZE_MAX: usize = 128;
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
     use std::time::Duration;
 
     use str0m::ice::TransId;
@@ -280,8 +282,8 @@ mod tests {
         LiteAgent::new(credentials("ours"), credentials("theirs"), hmac_sha1)
     }
 
-    fn peer(port: u16) -> SocketAddr {
-        SocketAddr::from(([198, 51, 100, 9], port))
+    fn peer(port: u16) -> PeerAddr {
+        PeerAddr::udp(SocketAddr::from(([198, 51, 100, 9], port)))
     }
 
     struct Check {
@@ -330,7 +332,7 @@ mod tests {
             .expect("authentic");
         let reply = StunMessage::parse(&checked.reply).expect("STUN");
         assert!(reply.is_successful_binding_response());
-        assert_eq!(reply.mapped_address(), Some(peer(1)));
+        assert_eq!(reply.mapped_address(), Some(peer(1).addr));
         assert!(reply.verify(credentials("ours").pwd.as_bytes(), hmac_sha1));
         assert_eq!(checked.verified, Some(peer(1)));
         assert!(checked.path_changed);
@@ -380,7 +382,7 @@ mod tests {
             let now = start + Duration::from_secs(at);
             let checked = agent.check(now, peer(port), OURS, &check.bytes());
             checked.expect("authentic");
-            agent.path().map(|path| path.remote.port())
+            agent.path().map(|path| path.remote.addr.port())
         };
         assert_eq!(check(0, 1, 50), Some(1));
         assert_eq!(check(1, 2, 90), Some(2));
@@ -394,6 +396,19 @@ mod tests {
             Some(3),
             "a path change: the newest pair wins"
         );
+    }
+
+    #[test]
+    fn one_address_over_udp_and_over_tcp_is_two_paths() {
+        let mut agent = agent();
+        let check = Check::default().bytes();
+        let over_tcp = PeerAddr::tcp(peer(1).addr);
+        for remote in [peer(1), over_tcp] {
+            let checked = agent.check(Instant::now(), remote, OURS, &check);
+            assert_eq!(checked.expect("authentic").verified, Some(remote));
+        }
+        assert_eq!(agent.addresses().count(), 2);
+        assert_eq!(agent.path().map(|path| path.remote), Some(over_tcp));
     }
 
     #[test]
