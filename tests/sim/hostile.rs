@@ -77,13 +77,17 @@ fn unauthenticated_checks_get_no_answer() {
             good[..good.len() - 1].to_vec(),
             good[..20].to_vec(),
         ];
-        // One bit anywhere makes it worthless, but in the FINGERPRINT at its end, which stands
-        // after the integrity and proves nothing (RFC 8489 §14.7).
-        bad.extend((0..good.len() - 8).map(|at| {
-            let mut one = good.clone();
-            one[at] ^= 1;
-            one
-        }));
+        // One bit anywhere makes it worthless. Of FINGERPRINT only the value counts: with another
+        // type it is an attribute nobody knows, behind the integrity (RFC 8489 §14.7).
+        let value = good.len() - 4..good.len();
+        bad.extend(
+            (0..good.len() - 8)
+                .chain(value)
+                .map(|at| flipped(&good, at)),
+        );
+        // The same where no FINGERPRINT speaks up before the integrity does.
+        let plain = stun::without_fingerprint(&good);
+        bad.extend((0..plain.len()).map(|at| flipped(&plain, at)));
         let before = world.session_count();
         let count = bad.len();
         for bytes in bad {
@@ -250,4 +254,11 @@ fn a_handshake_is_not_disturbed_by_spoofed_dtls() {
         assert!(world.watched(viewer).shown.len() > 30, "seed {seed}");
         world.close_down();
     }
+}
+
+/// `bytes` with one bit changed.
+fn flipped(bytes: &[u8], at: usize) -> Vec<u8> {
+    let mut other = bytes.to_vec();
+    other[at] ^= 1;
+    other
 }

@@ -11,6 +11,15 @@ pub fn check(ours: &str, theirs: &str, pwd: &str, nominate: bool) -> Vec<u8> {
     render(request, pwd)
 }
 
+/// A check of [`check`] without the FINGERPRINT at its end; its integrity still holds, for that is
+/// computed as if it were last (RFC 8489 §14.5).
+pub fn without_fingerprint(check: &[u8]) -> Vec<u8> {
+    let mut bytes = check[..check.len() - 8].to_vec();
+    let size = u16::try_from(bytes.len() - 20).expect("a check is small");
+    bytes[2..4].copy_from_slice(&size.to_be_bytes());
+    bytes
+}
+
 /// Whether a datagram is a success response, and if so to what address.
 pub fn mapped_address(bytes: &[u8]) -> Option<std::net::SocketAddr> {
     let message = StunMessage::parse(bytes).ok()?;
