@@ -339,6 +339,7 @@ async fn x_lay_2_and_3_a_layer_that_is_there_can_be_chosen_and_left_to_the_serve
     for wish in [
         r#"{"mediaId":"0","spatialLayerId":0,"temporalLayerId":0}"#,
         r#"{"maxSpatialLayerId":0,"maxTemporalLayerId":3,"maxWidth":640,"maxHeight":360}"#,
+        r#"{"spatialLayerId":0.0,"maxWidth":640.0,"maxHeight":3.6e2,"rid":null}"#,
         r#"{"mediaId":"0"}"#,
         r#"{}"#,
         r#"{"unknown":[1,2]}"#,
@@ -361,6 +362,8 @@ async fn x_lay_5_what_cannot_be_chosen_is_refused() {
         r#"{"mediaId":"x"}"#,
         r#"{"spatialLayerId":"0"}"#,
         r#"{"maxWidth":-1}"#,
+        r#"{"maxWidth":640.5}"#,
+        r#"{"maxWidth":4294967296.0}"#,
     ] {
         world.post_json(&url, wish).await.problem(422);
     }
