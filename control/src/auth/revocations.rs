@@ -32,7 +32,11 @@ struct Written {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sid: Option<String>,
     /// Seconds since 1970; absent: until it is taken back itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "crate::http::body::whole",
+        skip_serializing_if = "Option::is_none"
+    )]
     until: Option<u64>,
 }
 

@@ -1,6 +1,8 @@
 //! JSON bodies.
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize as _, Deserializer};
+use serde_json::Number;
 use serde_json::error::Category;
 
 use super::media_type::{self, JSON};
@@ -26,4 +28,31 @@ pub(crate) async fn read_json<T: DeserializeOwned>(
         Category::Data => Problem::unprocessable(format!("the JSON does not fit: {error}")),
         _ => Problem::bad_request(format!("the body is not JSON: {error}")),
     })
+}
+
+/// A whole number, for `deserialize_with`: `2.0` and `2e0` are as whole as `2` (JSON Schema core
+/// §6.3). Null is none.
+///
+/// # Errors
+/// For other values, those that `T` does not hold, and those above 2^53 that are written with a
+/// fraction or an exponent.
+pub(crate) fn whole<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: TryFrom<u64>,
+{
+    const FLOAT_EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+    let Some(number) = Option::<Number>::deserialize(deserializer)? else {
+        return Ok(None);
+    };
+    let of_float = || {
+        let value = number.as_f64()?;
+        let exact = value.fract() == 0.0 && (0.0..=FLOAT_EXACT_MAX).contains(&value);
+        exact.then_some(value as u64)
+    };
+    let value = number.as_u64().or_else(of_float);
+    value
+        .and_then(|value| T::try_from(value).ok())
+        .map(Some)
+        .ok_or_else(|| D::Error::custom("not a whole number of this member's size"))
 }

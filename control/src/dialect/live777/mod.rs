@@ -11,7 +11,7 @@ use whitewater_model::{Error, Selection, Side, StreamName};
 pub(crate) use feed::{Feed, lost};
 
 use crate::context::{Context, now};
-use crate::http::body::read_json;
+use crate::http::body::{self, read_json};
 use crate::http::path;
 use crate::http::problem::Problem;
 use crate::http::request::Request;
@@ -74,17 +74,17 @@ struct Layer {
     media_id: Option<String>,
     #[serde(alias = "encodingId")]
     rid: Option<String>,
-    #[serde(default, deserialize_with = "whole")]
+    #[serde(default, deserialize_with = "body::whole")]
     spatial_layer_id: Option<u32>,
-    #[serde(default, deserialize_with = "whole")]
+    #[serde(default, deserialize_with = "body::whole")]
     temporal_layer_id: Option<u32>,
-    #[serde(default, deserialize_with = "whole")]
+    #[serde(default, deserialize_with = "body::whole")]
     max_spatial_layer_id: Option<u32>,
-    #[serde(default, deserialize_with = "whole")]
+    #[serde(default, deserialize_with = "body::whole")]
     max_temporal_layer_id: Option<u32>,
-    #[serde(default, deserialize_with = "whole")]
+    #[serde(default, deserialize_with = "body::whole")]
     max_width: Option<u32>,
-    #[serde(default, deserialize_with = "whole")]
+    #[serde(default, deserialize_with = "body::whole")]
     max_height: Option<u32>,
 }
 
@@ -106,22 +106,6 @@ impl Layer {
             height_max: self.max_height,
         }
     }
-}
-
-/// A number as JSON has it: `2.0` is as whole as `2` (JSON Schema core §6.3).
-fn whole<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
-    let Some(number) = Option::<serde_json::Number>::deserialize(deserializer)? else {
-        return Ok(None);
-    };
-    let of_float = |value: f64| {
-        let fits = value.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&value);
-        fits.then_some(value as u32)
-    };
-    let of_integer = number.as_u64().and_then(|value| u32::try_from(value).ok());
-    of_integer
-        .or_else(|| number.as_f64().and_then(of_float))
-        .map(Some)
-        .ok_or_else(|| serde::de::Error::custom("not a whole number from 0 to 4294967295"))
 }
 
 /// `/session/{stream}/{session}/layer`. Without simulcast there is one nameless layer: it can be
