@@ -136,6 +136,7 @@ globalThis.probe = async () => {
     keyFramesDecoded: picture.keyFramesDecoded ?? 0,
     pliCount: picture.pliCount ?? 0,
     width: picture.frameWidth ?? 0,
+    scalabilityMode: picture.scalabilityMode ?? '',
     freezeCount: picture.freezeCount ?? 0,
     freezeMs: (picture.totalFreezesDuration ?? 0) * 1000,
     videoCodec: report.get?.(picture.codecId)?.mimeType ?? '',
