@@ -40,7 +40,7 @@ pub enum MidUse {
 }
 
 impl Layout {
-    /// As planned. What is not listed in [`Carried`] is not written, whether or not it was agreed.
+    /// As planned. What is not listed in `Carried` is not written, whether or not it was agreed.
     pub fn new(plan: &TrackPlan) -> Self {
         let carried = |extension: &Extension| {
             Some(match extension {
