@@ -81,7 +81,6 @@ pub(crate) struct Transport {
     /// `remote:local`, as checks of ours say it (RFC 8445 §7.2.2).
     username: String,
     password_remote: String,
-    server_is_lite: bool,
     tie_breaker: u64,
     step: u64,
     candidates: Vec<Candidate>,
@@ -144,7 +143,6 @@ impl Transport {
             password_local: password.to_owned(),
             username: format!("{}:{ufrag}", answer.ufrag),
             password_remote: answer.password.clone(),
-            server_is_lite: answer.lite,
             tie_breaker,
             step: tie_breaker,
             candidates: candidates.into_iter().map(candidate).collect(),
@@ -236,8 +234,9 @@ impl Transport {
             .candidates
             .iter_mut()
             .find(|candidate| candidate.address == from && candidate.sent.contains(&Some(id)))?;
-        if !candidate.answered && !self.server_is_lite {
-            // RFC 8445 §8.1.1: the pair is valid; the next check nominates it.
+        if !candidate.answered {
+            // RFC 8445 §8.1.1: the pair is valid; the next check nominates it. A lite server is asked
+            // no sooner: it may prefer another of the pairs that are nominated at once.
             candidate.answered = true;
             self.check_due = now;
             return None;
@@ -288,7 +287,9 @@ impl Transport {
         }
         self.check_due = now + self.check_interval;
         self.check_interval = (self.check_interval * 2).min(CHECK_INTERVAL_MAX);
-        for index in 0..self.candidates.len() {
+        let valid = self.candidates.iter().position(|one| one.answered);
+        let range = valid.map_or(0..self.candidates.len(), |index| index..index + 1);
+        for index in range {
             let id = TransId::new();
             let Some(candidate) = self.candidates.get_mut(index) else {
                 return;
@@ -298,7 +299,7 @@ impl Transport {
             if let Some(slot) = candidate.sent.get_mut(slot) {
                 *slot = Some(id);
             }
-            let nominate = candidate.answered || self.server_is_lite;
+            let nominate = candidate.answered;
             let address = candidate.address;
             self.request(id, address, nominate, send);
         }
