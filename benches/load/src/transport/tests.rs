@@ -1,11 +1,15 @@
 use super::*;
 
+/// What the server sends, and from which of its addresses.
+type Reply = (SocketAddr, Vec<u8>);
+
 /// The server's side of one connection, as much as is needed to meet ours.
 struct Server {
     crypto: Arc<CryptoProvider>,
     dtls: Box<dyn DtlsInstance>,
-    lite: bool,
-    nominated: bool,
+    /// Where it is reached, and which of these pairs was nominated.
+    addresses: Vec<SocketAddr>,
+    nominated: Option<SocketAddr>,
     checks: usize,
     silent: bool,
     secured: bool,
@@ -33,7 +37,7 @@ fn answer(identity: &Identity, lite: bool) -> Answer {
 }
 
 impl Server {
-    fn new(identity: &Identity, lite: bool, now: Instant) -> Self {
+    fn new(identity: &Identity, now: Instant) -> Self {
         let provider = identity.crypto.dtls_provider;
         let dtls = provider.new_dtls(&identity.certificate, now, DtlsVersion::Dtls12, None);
         let mut dtls = dtls.unwrap();
@@ -42,16 +46,16 @@ impl Server {
         Server {
             crypto: identity.crypto.clone(),
             dtls,
-            lite,
-            nominated: false,
+            addresses: vec![at(THERE)],
+            nominated: None,
             checks: 0,
             silent: false,
             secured: false,
         }
     }
 
-    fn take(&mut self, bytes: &[u8], out: &mut Vec<Vec<u8>>) {
-        if self.silent {
+    fn take(&mut self, to: SocketAddr, bytes: &[u8], out: &mut Vec<Reply>) {
+        if self.silent || !self.addresses.contains(&to) {
             return;
         }
         let hmac = self.crypto.sha1_hmac_provider;
@@ -64,27 +68,33 @@ impl Server {
             assert_eq!(message.split_username(), Some(("theirs", "ours")));
             assert!(message.verify(b"their password, long", sign));
             self.checks += 1;
-            // RFC 8445 §8.1.1: a full server sees a check before the one that nominates.
-            assert!(self.lite || self.checks > 1 || !message.use_candidate());
-            self.nominated |= message.use_candidate();
+            // RFC 8445 §8.1.1: a pair is seen to be valid before it is nominated, and only one is.
+            assert!(self.checks > 1 || !message.use_candidate());
+            if message.use_candidate() {
+                assert_eq!(*self.nominated.get_or_insert(to), to);
+            }
             let mut buf = [0; 512];
             let reply = StunMessage::binding_reply(message.trans_id(), at(HERE));
             let len = reply
                 .to_bytes(Some(b"their password, long"), &mut buf, sign)
                 .unwrap();
-            out.push(buf[..len].to_vec());
+            out.push((to, buf[..len].to_vec()));
             return;
         }
-        assert!(self.nominated, "DTLS before the nomination");
+        assert_eq!(
+            self.nominated,
+            Some(to),
+            "DTLS goes over the nominated pair"
+        );
         self.dtls.handle_packet(bytes).unwrap();
-        self.pump(out);
+        self.pump(to, out);
     }
 
-    fn pump(&mut self, out: &mut Vec<Vec<u8>>) {
+    fn pump(&mut self, from: SocketAddr, out: &mut Vec<Reply>) {
         let mut buf = [0; 2048];
         loop {
             match self.dtls.poll_output(&mut buf) {
-                DtlsOutput::Packet(bytes) => out.push(bytes.to_vec()),
+                DtlsOutput::Packet(bytes) => out.push((from, bytes.to_vec())),
                 DtlsOutput::Timeout(_) => return,
                 DtlsOutput::Connected => self.secured = true,
                 _ => {}
@@ -100,23 +110,22 @@ fn exchange(client: &mut Transport, server: &mut Server, now: Instant) -> Vec<Pr
         let mut sent = Vec::new();
         progress.extend(client.poll(now, &mut |to, bytes| sent.push((to, bytes.to_vec()))));
         let mut replies = Vec::new();
-        for (_, bytes) in sent.iter().filter(|(to, _)| *to == at(THERE)) {
-            server.take(bytes, &mut replies);
+        for (to, bytes) in &sent {
+            server.take(*to, bytes, &mut replies);
         }
         let idle = sent.is_empty();
         while !replies.is_empty() {
             let mut sent = Vec::new();
-            for bytes in std::mem::take(&mut replies) {
+            for (from, bytes) in std::mem::take(&mut replies) {
                 let send: Sending<'_> = &mut |to, bytes| sent.push((to, bytes.to_vec()));
                 progress.extend(if bytes[0] < 4 {
-                    client.on_stun(now, at(THERE), &bytes, send)
+                    client.on_stun(now, from, &bytes, send)
                 } else {
                     client.on_dtls(&bytes, send)
                 });
             }
             for (to, bytes) in sent {
-                assert_eq!(to, at(THERE));
-                server.take(&bytes, &mut replies);
+                server.take(to, &bytes, &mut replies);
             }
         }
         if idle && client.due() > now {
@@ -144,15 +153,31 @@ fn lite_and_full_servers_are_reached_and_give_the_same_keys() {
         let (ours, theirs) = (Identity::generate().unwrap(), Identity::generate().unwrap());
         let now = Instant::now();
         let mut client = client(&ours, &answer(&theirs, lite), now);
-        let mut server = Server::new(&theirs, lite, now);
+        let mut server = Server::new(&theirs, now);
         let progress = exchange(&mut client, &mut server, now);
         assert!(
             matches!(progress[..], [Progress::Nominated(to), Progress::Secured(_)] if to == at(THERE)),
             "{progress:?}"
         );
         assert!(server.secured);
-        assert_eq!(server.checks, if lite { 1 } else { 2 });
+        assert_eq!(server.checks, 2);
     }
+}
+
+#[test]
+fn of_a_server_with_several_addresses_one_pair_is_nominated() {
+    let (ours, theirs) = (Identity::generate().unwrap(), Identity::generate().unwrap());
+    let now = Instant::now();
+    let mut client = client(&ours, &answer(&theirs, true), now);
+    let mut server = Server::new(&theirs, now);
+    server.addresses.push(at("192.0.2.9:9"));
+    let progress = exchange(&mut client, &mut server, now);
+    assert!(
+        matches!(progress[..], [Progress::Nominated(to), Progress::Secured(_)] if Some(to) == server.nominated),
+        "{progress:?}"
+    );
+    assert!(server.secured);
+    assert_eq!(server.checks, 3);
 }
 
 #[test]
@@ -160,7 +185,7 @@ fn another_certificate_than_the_answer_names_is_refused() {
     let (ours, theirs) = (Identity::generate().unwrap(), Identity::generate().unwrap());
     let now = Instant::now();
     let mut client = client(&ours, &answer(&ours, true), now);
-    let mut server = Server::new(&theirs, true, now);
+    let mut server = Server::new(&theirs, now);
     let progress = exchange(&mut client, &mut server, now);
     assert!(
         matches!(
@@ -176,7 +201,7 @@ fn consent_ends_with_the_answers_to_checks() {
     let (ours, theirs) = (Identity::generate().unwrap(), Identity::generate().unwrap());
     let start = Instant::now();
     let mut client = client(&ours, &answer(&theirs, true), start);
-    let mut server = Server::new(&theirs, true, start);
+    let mut server = Server::new(&theirs, start);
     exchange(&mut client, &mut server, start);
     for second in 1..=60 {
         let now = start + Duration::from_secs(second);
@@ -201,7 +226,7 @@ fn a_server_that_answers_no_check_is_given_up_on() {
     let identity = Identity::generate().unwrap();
     let start = Instant::now();
     let mut client = client(&identity, &answer(&identity, true), start);
-    let mut server = Server::new(&identity, true, start);
+    let mut server = Server::new(&identity, start);
     server.silent = true;
     let mut now = start;
     let broken = loop {
