@@ -42,12 +42,12 @@ fn all_that_is_published_reaches_all_viewers_unchanged() {
         for wrong in ["corrupted", "undecryptable", "foreign", "late_starts"] {
             assert_eq!(number(&format!("/verified/{wrong}")), 0.0, "{report:#}");
         }
-        // Two seconds of 30 frames at each of six viewers, of four packets or more.
+        // Two seconds of 30 frames at each of six viewers, of three packets or four.
         assert!(number("/verified/frames_whole") >= 300.0, "{report:#}");
-        assert!(number("/verified/packets") >= 1200.0, "{report:#}");
+        assert!(number("/verified/packets") >= 900.0, "{report:#}");
         assert_eq!(number("/received/lost"), 0.0, "{report:#}");
         assert_eq!(number("/deletes_failed"), 0.0, "{report:#}");
-        assert!(number("/latency_ms/packets") >= 1000.0, "{report:#}");
+        assert!(number("/latency_ms/packets") >= 900.0, "{report:#}");
         assert!(number("/latency_ms/p50") > 0.0, "{report:#}");
         for side in ["server", "client"] {
             let spent = number(&format!("/{side}/cpu_ns_per_packet"));
