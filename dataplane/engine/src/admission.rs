@@ -4,7 +4,6 @@
 use std::time::Instant;
 
 use rand::{Rng, RngExt};
-use str0m::Rtc;
 use whitewater_link::{
     Answer, MediaKind, Negotiate, Refusal, RequestId, Role, SessionId, ShardIndex, StreamId,
     TrackInfo,
@@ -17,9 +16,10 @@ use whitewater_sdp::{
 
 use crate::counter::{CounterOffer, CounterOffers, Publications, carries};
 use crate::limits;
+use crate::session::connection::Connection;
 use crate::session::ice::{Credentials, LiteAgent};
 use crate::session::keys::KeyCell;
-use crate::session::webrtc::{self, Identity, SenderSsrcs};
+use crate::session::webrtc::{Identity, SenderSsrcs};
 
 /// The parts of this interface that are not ours, for users that know no other crate of the plane.
 pub use whitewater_sdp::{Codec, Fragment, HostCandidate, HostTransport, Limits};
@@ -43,7 +43,7 @@ pub struct Admission {
     /// Our side of the answer, for later fragments.
     pub local: Box<Local>,
     /// The connection.
-    pub rtc: Box<Rtc>,
+    pub connection: Connection,
     /// Where its SRTP keys will appear.
     pub keys: KeyCell,
     /// Its ICE side.
@@ -272,8 +272,8 @@ impl<R: Rng> Negotiator<R> {
 
     fn build(&self, now: Instant, made: Made) -> Result<Box<Admission>, Refusal> {
         check_fingerprints(&made.plan)?;
-        let built = webrtc::build(&made.plan, &self.identity, now);
-        let (rtc, keys) = built.map_err(|error| {
+        let built = Connection::new(&made.plan, &self.identity, now);
+        let (connection, keys) = built.map_err(|error| {
             tracing::warn!(session = ?made.session, %error, "session could not be built");
             Refusal::Internal
         })?;
@@ -291,7 +291,7 @@ impl<R: Rng> Negotiator<R> {
             answer: made.answer,
             local: Box::new(made.local),
             plan: made.plan,
-            rtc,
+            connection,
             keys,
             ice,
         }))

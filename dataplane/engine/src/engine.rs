@@ -30,7 +30,7 @@ use crate::forward::batch::{Batch, Route};
 use crate::forward::stream::{Source, Stream};
 use crate::limits;
 use crate::session::ice::Credentials;
-use crate::session::{Session, Side, webrtc};
+use crate::session::{Session, Side};
 use crate::wheel::Wheel;
 
 use steering::Steering;
@@ -526,7 +526,7 @@ impl Session {
     }
 
     fn connect_path(&mut self, now: Instant, core: &Core) -> bool {
-        webrtc::connect_path(&mut self.rtc, &core.crypto, now).is_ok()
+        self.connection.open(now, &core.crypto).is_ok()
     }
 }
 

@@ -58,9 +58,9 @@ fn no_source_speaks_that_was_not_declared() {
 }
 
 #[test]
-fn str0m_sends_no_media_to_viewers() {
-    // It has the same keys, and counts packet indices from zero. The engine checks in debug builds
-    // that it hands out neither RTP nor RTCP here; what provokes it to would be found by that.
+fn a_viewers_connection_carries_the_handshake_alone() {
+    // Packet indices under a viewer's keys are counted in its outlet, so nothing else may send RTP
+    // or RTCP. The engine checks in debug builds that its connection hands out neither.
     let mut world = World::new(SEED);
     let publisher = world.publisher("cam");
     let viewer = world.viewer("cam", Link::good().loss(0.05));

@@ -49,8 +49,7 @@ impl Engine {
         if reason != CloseReason::Internal {
             // RFC 9725 §4.2: the peer is told by BYE and DTLS close_notify.
             session.say_goodbye(now, core);
-            let _ = session.rtc.close();
-            let _ = session.rtc.handle_input(str0m::Input::Timeout(now));
+            session.connection.close(now);
             session.pump(now, key, core);
         }
         core.by_id.remove(&session.id);

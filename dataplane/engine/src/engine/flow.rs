@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use str0m::Rtc;
 use str0m::media::KeyframeRequestKind;
 use str0m::rtp::RtpPacket;
-use str0m::{Event as RtcEvent, Output};
 use whitewater_link::{
     CloseReason, Epoch, Event, PacketMeta, Relay, RelayPacket, Role, SessionState, StreamId,
     TrackInfo,
@@ -20,7 +20,9 @@ use crate::forward::extension;
 use crate::forward::ingress::KeyframeRequestForm;
 use crate::forward::stream::Source;
 use crate::limits;
-use crate::session::{Publisher, Session, Side, webrtc};
+use crate::session::connection::{Connection, Step};
+use crate::session::ice::LiteAgent;
+use crate::session::{Publisher, Session, Side};
 
 impl Engine {
     /// Sends this turn's packets to the viewers here and to the shards that want them.
@@ -198,12 +200,12 @@ impl Session {
                 return core.drops.count(DropReason::Unauthentic);
             }
         }
-        if let Err(error) = webrtc::receive(&mut self.rtc, now, datagram.bytes) {
+        if let Err(error) = self.connection.receive(now, datagram.bytes) {
             core.drops.count(DropReason::Malformed);
             if kind == Kind::Dtls {
                 tracing::debug!(session = ?self.id, %error, "DTLS refused");
             }
-            if kind == Kind::Dtls && !self.is_connected() && !self.rtc.is_alive() {
+            if kind == Kind::Dtls && !self.is_connected() && !self.connection.is_alive() {
                 self.closing = Some(CloseReason::HandshakeFailed);
                 return;
             }
@@ -225,16 +227,27 @@ impl Session {
         }
     }
 
-    /// Takes everything out of str0m that there is.
+    /// Takes everything out of the connection that there is.
     pub(super) fn pump(&mut self, now: Instant, key: u32, core: &mut Core) {
         loop {
-            match self.rtc.poll_output() {
-                Ok(Output::Timeout(at)) => {
-                    self.rtc_due = at;
+            let Session {
+                connection,
+                side,
+                ice,
+                ..
+            } = self;
+            let mut send = |datagram: &[u8]| pass_on(datagram, side, ice, core);
+            match connection.poll(&mut send) {
+                Ok(Step::Idle(at)) => {
+                    self.connection_due = at;
                     return;
                 }
-                Ok(Output::Transmit(transmit)) => self.pass_on(&transmit.contents, core),
-                Ok(Output::Event(event)) => self.on_event(now, key, event, core),
+                Ok(Step::Connected) => self.on_connected(now, key, core),
+                Ok(Step::Packet(packet)) => self.on_packet(now, packet, core),
+                Ok(Step::Closed) => {
+                    self.closing.get_or_insert(CloseReason::PeerClosed);
+                }
+                Ok(Step::Other) => {}
                 Err(error) => {
                     tracing::debug!(session = ?self.id, %error, "connection failed");
                     if !self.is_connected() {
@@ -246,34 +259,6 @@ impl Session {
                     return;
                 }
             }
-        }
-    }
-
-    /// Sends what str0m wants sent.
-    fn pass_on(&self, datagram: &[u8], core: &mut Core) {
-        match (classify(datagram), &self.side) {
-            // The answer to `connect_path`'s check: the inner path is on no wire.
-            (Kind::Stun, _) => return,
-            // Sealed under keys whose packet indices are counted elsewhere (`Outlet`).
-            (Kind::Rtp | Kind::Rtcp, Side::Viewer(_)) => {
-                debug_assert!(false, "str0m has no media on a viewer's connection");
-                return core.drops.count(DropReason::SealRefused);
-            }
-            _ => {}
-        }
-        if let Some(path) = self.ice.path() {
-            core.send(path.remote, Some(path.local), datagram);
-        }
-    }
-
-    fn on_event(&mut self, now: Instant, key: u32, event: RtcEvent, core: &mut Core) {
-        match event {
-            RtcEvent::Connected => self.on_connected(now, key, core),
-            RtcEvent::RtpPacket(packet) => self.on_packet(now, packet, core),
-            RtcEvent::Closed => {
-                self.closing.get_or_insert(CloseReason::PeerClosed);
-            }
-            _ => {}
         }
     }
 
@@ -306,7 +291,7 @@ impl Session {
         let Session {
             side: Side::Publisher(publisher),
             role: Role::Publish { epoch },
-            rtc,
+            connection: Connection::Media(rtc),
             stream,
             ..
         } = self
@@ -357,7 +342,9 @@ impl Session {
         };
         if send {
             track.report.keyframe_requests += 1;
-            if let Some(stream) = self.rtc.direct_api().stream_rx(&ssrc.into()) {
+            let rtc = self.connection.media();
+            let mut api = rtc.map(Rtc::direct_api);
+            if let Some(stream) = api.as_mut().and_then(|api| api.stream_rx(&ssrc.into())) {
                 stream.request_keyframe(kind);
             }
         }
@@ -369,6 +356,23 @@ impl Session {
             Side::Publisher(publisher) => publisher.video()?.throttle.due(),
             Side::Viewer(_) => None,
         }
+    }
+}
+
+/// Sends what a connection wants sent.
+fn pass_on(datagram: &[u8], side: &Side, ice: &LiteAgent, core: &mut Core) {
+    match (classify(datagram), side) {
+        // The answer to `Connection::open`'s check: the inner path is on no wire.
+        (Kind::Stun, _) => return,
+        // Sealed under keys whose packet indices are counted elsewhere (`Outlet`).
+        (Kind::Rtp | Kind::Rtcp, Side::Viewer(_)) => {
+            debug_assert!(false, "a viewer's connection has no media");
+            return core.drops.count(DropReason::SealRefused);
+        }
+        _ => {}
+    }
+    if let Some(path) = ice.path() {
+        core.send(path.remote, Some(path.local), datagram);
     }
 }
 

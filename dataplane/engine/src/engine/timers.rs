@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use str0m::Input as RtcInput;
 use str0m::bwe::Bitrate;
 use whitewater_link::{CloseReason, Event, Relay, SessionState, StreamId};
 
@@ -127,8 +126,8 @@ impl Session {
         }
         self.send_remb(now);
         self.send_reports(now, core);
-        if self.rtc_due <= now {
-            if self.rtc.handle_input(RtcInput::Timeout(now)).is_err() {
+        if self.connection_due.is_some_and(|due| due <= now) {
+            if self.connection.time(now).is_err() {
                 self.closing = Some(if self.is_connected() {
                     CloseReason::PeerLost
                 } else {
@@ -185,13 +184,16 @@ impl Session {
             .filter(|track| track.wants_remb)
             .filter_map(|track| track.ssrc)
             .collect();
-        let mut api = self.rtc.direct_api();
+        let Some(rtc) = self.connection.media() else {
+            return;
+        };
+        let mut api = rtc.direct_api();
         for ssrc in sources {
             if let Some(stream) = api.stream_rx(&ssrc.into()) {
                 stream.request_remb(Bitrate::mbps(REMB_MBPS));
             }
         }
-        self.rtc_due = self.rtc_due.min(now);
+        self.connection_due = Some(now);
     }
 }
 

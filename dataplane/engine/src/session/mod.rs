@@ -1,5 +1,6 @@
 //! One peer connection on its shard.
 
+pub mod connection;
 pub mod ice;
 pub mod keys;
 pub mod outlet;
@@ -22,6 +23,7 @@ use crate::forward::egress::{EgressTrack, Start};
 use crate::forward::ingress::{IngressTrack, NtpAnchor};
 use crate::limits;
 
+use connection::Connection;
 use ice::LiteAgent;
 use keys::KeyCell;
 use outlet::Outlet;
@@ -34,8 +36,8 @@ pub struct Session {
     pub stream: StreamId,
     /// Which of the two.
     pub role: Role,
-    /// DTLS, SRTP, RTCP.
-    pub rtc: Box<Rtc>,
+    /// DTLS; a publisher's SRTP and RTCP.
+    pub connection: Connection,
     /// Paths and credentials.
     pub ice: LiteAgent,
     /// Our side of the answer; a restart changes its credentials.
@@ -50,8 +52,8 @@ pub struct Session {
     pub admitted_at: Instant,
     /// When anything authenticated was last heard.
     pub heard_at: Instant,
-    /// When str0m wants to be called.
-    pub rtc_due: Instant,
+    /// When the connection wants to be called.
+    pub connection_due: Option<Instant>,
     /// The earliest wheel entry.
     pub armed: Option<Instant>,
     /// Whether control was told that the publisher is silent.
@@ -155,14 +157,14 @@ impl Session {
             role: admission.role,
             tagged_mid: plan.tagged_mid().unwrap_or_default().to_owned(),
             dtls_role: plan.dtls_role,
-            rtc: admission.rtc,
+            connection: admission.connection,
             ice: admission.ice,
             local,
             side,
             state: SessionState::New,
             admitted_at: now,
             heard_at: now,
-            rtc_due: now,
+            connection_due: Some(now),
             armed: None,
             silent: false,
             closing: None,
@@ -184,7 +186,8 @@ impl Session {
 
     /// When the session wants to be looked at, if nothing arrives.
     pub fn due(&self, config: &Config) -> Instant {
-        self.rtc_due.min(self.house_due(config))
+        let house = self.house_due(config);
+        self.connection_due.map_or(house, |at| at.min(house))
     }
 
     /// When the next rule about silence applies.

@@ -1,10 +1,9 @@
 //! The protected way to one viewer, and back: our own SRTP and SRTCP under the keys of its DTLS
 //! handshake.
 //!
-//! The WebRTC library derives the same keys. It never seals with them on a viewer's connection:
-//! no media is declared there, none of the viewer's RTP or RTCP is given to it, and what it might
-//! send of either does not leave (`Session::pump`). So every packet index is chosen here, and used
-//! once: those of RTP by [`SrtpSealer::seal_once`], those of SRTCP by [`SrtcpSealer::seal`].
+//! Nobody else has these keys: a viewer's [connection](super::connection) is the handshake alone,
+//! and RTP or RTCP from it would not leave (`Session::pump`). So every packet index is chosen here,
+//! and used once: those of RTP by [`SrtpSealer::seal_once`], those of SRTCP by [`SrtcpSealer::seal`].
 
 use whitewater_srtp::{KeyError, KeyingMaterial, SrtcpOpener, SrtcpSealer, SrtpSealer};
 

@@ -1,4 +1,4 @@
-//! Builds and wraps the str0m instance of one session from the plan that the offer was judged to.
+//! Builds and wraps the str0m instance of a publisher from the plan that the offer was judged to.
 //!
 //! str0m's own SDP layer is not used: the plan is put in through its direct API, so no sending
 //! stream, credential or candidate exists that we did not choose ourselves.
@@ -14,7 +14,7 @@ use str0m::media::{Frequency, MediaKind, Mid, Pt};
 use str0m::net::{DatagramRecv, Protocol, Receive};
 use str0m::rtp::ExtensionMap;
 use str0m::{Candidate, IceCreds, Input, Rtc, RtcConfig, RtcError};
-use whitewater_sdp::{CodecPlan, DtlsRole, HashFunction, Plan, Role, TrackPlan};
+use whitewater_sdp::{CodecPlan, DtlsRole, HashFunction, Plan, TrackPlan};
 
 use super::keys::{self, KeyCell};
 use crate::forward::extension;
@@ -53,10 +53,7 @@ pub struct SenderSsrcs {
     pub rtx: Option<u32>,
 }
 
-/// An `Rtc` that carries the plan out, with the cell its SRTP keys will appear in.
-///
-/// For a viewer it carries out DTLS only: media to it is sealed by [`Outlet`](super::outlet), and
-/// none is declared here, so that nothing is ever sealed twice under one key.
+/// An `Rtc` that carries a publisher's plan out, with the cell its SRTP keys will appear in.
 ///
 /// # Errors
 /// What str0m says, in words for the log.
@@ -76,21 +73,15 @@ pub fn build(
         .set_stats_interval(None)
         .clear_codecs()
         .set_extension_map(ExtensionMap::empty());
-    let received: Vec<&TrackPlan> = match plan.role {
-        Role::Publish => plan.tracks().collect(),
-        Role::Subscribe => Vec::new(),
-    };
-    if !received.is_empty() {
-        let params = received.iter().flat_map(|t| &t.codecs).map(payload_params);
-        *config.codec_config() = CodecConfig::new_from_payload_params(params.collect());
-        let mut extensions = ExtensionMap::empty();
-        for planned in received.iter().flat_map(|t| &t.extensions) {
-            if let Some(known) = extension::for_str0m(&planned.extension) {
-                extensions.set(planned.id, known);
-            }
+    let params = plan.tracks().flat_map(|t| &t.codecs).map(payload_params);
+    *config.codec_config() = CodecConfig::new_from_payload_params(params.collect());
+    let mut extensions = ExtensionMap::empty();
+    for planned in plan.tracks().flat_map(|t| &t.extensions) {
+        if let Some(known) = extension::for_str0m(&planned.extension) {
+            extensions.set(planned.id, known);
         }
-        config = config.set_extension_map(extensions);
     }
+    config = config.set_extension_map(extensions);
 
     let (mut rtc, keys) = keys::tapped(|| Box::new(config.build(now)));
     if let Ok(candidate) = Candidate::host(INNER_LOCAL, Protocol::Udp) {
@@ -102,11 +93,11 @@ pub fn build(
         api.set_remote_fingerprint(fingerprint);
     }
     api.set_ice_controlling(false);
-    for track in &received {
+    for track in plan.tracks() {
         declare(&mut api, track);
     }
     let feedback = |track: &&TrackPlan| track.codecs.iter().any(|c| c.feedback.transport_cc);
-    if received.iter().any(feedback) {
+    if plan.tracks().any(|track| feedback(&track)) {
         api.enable_twcc_feedback();
     }
     let active = plan.dtls_role == DtlsRole::Active;
@@ -202,8 +193,8 @@ fn declare(api: &mut str0m::change::DirectApi<'_>, track: &TrackPlan) {
     }
 }
 
-/// str0m compares with one fingerprint and knows sha-256 and sha-1.
-fn fingerprint(plan: &Plan) -> Option<Fingerprint> {
+/// The one to compare with: str0m takes one, and knows sha-256 and sha-1.
+pub(super) fn fingerprint(plan: &Plan) -> Option<Fingerprint> {
     let best = plan
         .fingerprints
         .iter()
