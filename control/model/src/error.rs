@@ -30,7 +30,7 @@ pub enum Error {
         /// Its value.
         max: u64,
     },
-    /// The node is going away and takes nothing new.
+    /// The node drains or ends: it takes nothing new.
     Draining,
 }
 
@@ -44,7 +44,7 @@ impl fmt::Display for Error {
             Error::AlreadyPublished { .. } => f.write_str("the stream has a publisher already"),
             Error::NotLive { .. } => f.write_str("nobody publishes this stream now"),
             Error::LimitReached { what, max } => write!(f, "the limit {what} of {max} is reached"),
-            Error::Draining => f.write_str("the server is going away"),
+            Error::Draining => f.write_str("the server is draining: it is going away"),
         }
     }
 }

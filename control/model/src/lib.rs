@@ -26,7 +26,9 @@ pub use layer::{Layer, Selection};
 pub use name::{BadName, StreamName};
 pub use policy::{AbsentStream, Policy, Takeover};
 pub use principal::{Authority, Principal};
-pub use registry::{Admission, Answered, Counts, Registry, Scene, SessionRef, Totals};
+pub use registry::{
+    Admission, Answered, Counts, Drain, Purpose, Registry, Scene, SessionRef, Totals,
+};
 pub use session::Side;
 pub use time::Now;
 pub use view::{Cascade, SessionView, SideView, Stats, StreamView};

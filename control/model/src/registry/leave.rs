@@ -29,6 +29,7 @@ impl Registry {
             self.hang_up(session, CloseReason::Expired, now);
         }
         self.expire_counter_offers(now);
+        self.end_drained(now);
         // The data plane closes in milliseconds; what it never confirmed must not count for ever.
         self.closing
             .retain(|_, since| now.mono.saturating_duration_since(*since) < CLOSING_MAX);

@@ -51,7 +51,7 @@ impl Registry {
 
     /// Whether it takes nothing new.
     pub fn is_draining(&self) -> bool {
-        self.draining
+        self.drain.is_some()
     }
 
     fn view(&self, name: &StreamName, stream: &Stream, now: Now) -> StreamView {

@@ -1,6 +1,7 @@
 //! Who publishes what, who watches, and what the data plane is to be told.
 
 mod counter;
+mod drain;
 mod events;
 mod leave;
 mod look;
@@ -17,6 +18,7 @@ use whitewater_link::{
     StreamId, TrackInfo, Traffic,
 };
 
+pub use self::drain::{Drain, Purpose};
 pub use self::scene::Scene;
 use self::sources::Sources;
 use crate::session::{Pending, Session};
@@ -44,7 +46,9 @@ pub struct Registry {
     /// Live sessions whose authorisation ends, the next one first.
     ends: BTreeSet<(Instant, SessionId)>,
     outbox: VecDeque<Command>,
-    draining: bool,
+    drain: Option<Drain>,
+    /// Whether the data plane was told to end.
+    shut_down: bool,
     stream_serial: u64,
     epoch_serial: u64,
     arrival_serial: u64,
@@ -140,7 +144,8 @@ impl Registry {
             closing: HashMap::new(),
             ends: BTreeSet::new(),
             outbox: VecDeque::new(),
-            draining: false,
+            drain: None,
+            shut_down: false,
             stream_serial: 0,
             epoch_serial: 0,
             arrival_serial: 0,
@@ -159,7 +164,7 @@ impl Registry {
     /// # Errors
     /// `StreamExists`, `LimitReached`, `Draining`.
     pub fn create_stream(&mut self, name: &StreamName, now: Now) -> Result<(), Error> {
-        if self.draining {
+        if self.is_draining() {
             return Err(Error::Draining);
         }
         if self.streams.contains_key(name) {
@@ -314,15 +319,6 @@ impl Registry {
         Ok(())
     }
 
-    /// Takes nothing new from now on and tells the data plane to end every session.
-    pub fn drain(&mut self, now: Now) {
-        if !self.draining {
-            self.draining = true;
-            self.drop_counter_offers(now);
-            self.outbox.push_back(Command::Shutdown);
-        }
-    }
-
     /// What the data plane is to be told, oldest first. To be emptied after every verb; the
     /// commands in it must not be lost.
     pub fn outbox(&mut self) -> &mut VecDeque<Command> {
@@ -330,7 +326,7 @@ impl Registry {
     }
 
     fn admit_any(&self) -> Result<(), Error> {
-        if self.draining {
+        if self.is_draining() {
             return Err(Error::Draining);
         }
         let half_open_max = self.policy.half_open_max as usize;

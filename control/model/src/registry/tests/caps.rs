@@ -1,0 +1,101 @@
+//! How many there may be.
+
+use super::*;
+
+#[test]
+fn caps_count_sessions_until_the_data_plane_let_them_go() {
+    let mut world = World::new(Policy {
+        sessions_max: 2,
+        ..Policy::default()
+    });
+    let one = world.join(Subscribe, "a");
+    world.admit(Subscribe, "a").expect("the second");
+    let full = Err(Error::LimitReached {
+        what: "limits.sessions_max",
+        max: 2,
+    });
+    assert_eq!(world.admit(Subscribe, "a"), full);
+    world.delete("a", one).expect("live");
+    assert_eq!(world.admit(Subscribe, "a"), full, "still closing");
+    world.closed(one, CloseReason::Deleted);
+    world.admit(Subscribe, "a").expect("a place is free");
+}
+
+#[test]
+fn sessions_that_do_not_connect_are_capped() {
+    let mut world = World::new(Policy {
+        half_open_max: 2,
+        ..Policy::default()
+    });
+    let one = world.join(Subscribe, "a");
+    let other = world.join(Subscribe, "a");
+    let full = Err(Error::LimitReached {
+        what: "limits.sessions_half_open_max",
+        max: 2,
+    });
+    assert_eq!(world.admit(Subscribe, "a"), full);
+    world.state(one, SessionState::Connected);
+    world.state(one, SessionState::Disconnected);
+    world.state(one, SessionState::Connected);
+    let third = world.admit(Subscribe, "a").expect("one connected");
+    assert_eq!(world.admit(Subscribe, "a"), full);
+    let now = world.now();
+    world.registry.refused(third, now);
+    world.closed(other, CloseReason::NeverConnected);
+    world.closed(one, CloseReason::PeerClosed);
+    assert_eq!(world.registry.counts().unconnected, 0);
+    world.join(Subscribe, "a");
+    world.join(Subscribe, "a");
+}
+
+#[test]
+fn a_source_is_charged_with_what_has_not_connected() {
+    let mut world = World::new(Policy {
+        source_half_open_max: 2,
+        ..Policy::default()
+    });
+    let rooms = |world: &World| [0, 1, 2].map(|source| world.registry.has_room_for(source));
+    // The sources of these are 1, 2, 0, 1.
+    let one = world.admit(Subscribe, "a").expect("admitted");
+    world.join(Subscribe, "a");
+    world.join(Subscribe, "a");
+    let four = world.join(Subscribe, "a");
+    assert_eq!(rooms(&world), [true, false, true]);
+    // Told again, it is the same session.
+    world.registry.came_from(one, 2);
+    assert_eq!(rooms(&world), [true, false, true]);
+    world.state(four, SessionState::Connected);
+    assert_eq!(rooms(&world), [true; 3]);
+    world.closed(four, CloseReason::PeerClosed);
+    let now = world.now();
+    world.registry.abandon(one, now);
+    assert_eq!(world.registry.charged(), (2, 2));
+    world
+        .registry
+        .destroy_stream(&name("a"), now)
+        .expect("it is there");
+    assert_eq!(world.registry.charged(), (0, 0));
+}
+
+#[test]
+fn a_close_that_is_never_confirmed_does_not_count_for_ever() {
+    let mut world = World::new(Policy::default());
+    let viewer = world.join(Subscribe, "a");
+    world.delete("a", viewer).expect("live");
+    assert_eq!(world.registry.counts().closing, 1);
+    world.pass(60_000);
+    assert_eq!(world.registry.counts().closing, 0);
+}
+
+#[test]
+fn no_viewer_is_let_in_where_none_is_allowed() {
+    let mut world = World::new(Policy {
+        each_stream_max_sub: 0,
+        ..Policy::default()
+    });
+    assert!(matches!(
+        world.admit(Subscribe, "a"),
+        Err(Error::LimitReached { .. })
+    ));
+    assert!(!world.exists("a"));
+}
