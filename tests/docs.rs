@@ -297,13 +297,14 @@ fn the_readme_has_one_command_to_serve_and_one_to_test() {
 #[test]
 fn steps_that_documents_name_are_steps() {
     let script = read("tests/run");
-    let steps = script
-        .split("STEPS=(")
-        .nth(1)
-        .and_then(|rest| rest.split(')').next());
-    let steps: Vec<&str> = steps
-        .expect("the list of steps")
-        .split_whitespace()
+    let list = |name: &str| {
+        let rest = script.split(name).nth(1).expect("a list of steps");
+        rest.split(')').next().unwrap_or_default()
+    };
+    let lists = [list("\nSTEPS=("), list("\nOTHERS=(")];
+    let steps: Vec<&str> = lists
+        .iter()
+        .flat_map(|list| list.split_whitespace())
         .collect();
     assert!(steps.contains(&"test"), "{steps:?}");
     for document in documents() {

@@ -2,6 +2,7 @@
 //!
 //! What is asserted is what arrives, never how fast.
 
+mod attacks;
 mod client;
 mod counter;
 mod events;

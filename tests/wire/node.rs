@@ -90,7 +90,10 @@ impl Process {
 
     /// The same, with variables of its own.
     pub(crate) fn start_with(variables: &[(&str, &str)], arguments: &[&str]) -> Process {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_whitewater"));
+        // The attacks are made on a build as it is shipped.
+        let binary = std::env::var_os("ATTACKED_BINARY");
+        let binary = binary.unwrap_or_else(|| env!("CARGO_BIN_EXE_whitewater").into());
+        let mut command = Command::new(binary);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("WHITEWATER_") {
                 command.env_remove(name);
@@ -173,11 +176,41 @@ impl Process {
 
     /// Resident memory.
     pub(crate) fn memory_kib(&self) -> u64 {
+        self.status_kib("VmRSS:")
+    }
+
+    /// The most resident memory it has had, since the start or since it was forgotten.
+    pub(crate) fn memory_peak_kib(&self) -> u64 {
+        self.status_kib("VmHWM:")
+    }
+
+    pub(crate) fn forget_memory_peak(&self) {
+        let path = format!("/proc/{}/clear_refs", self.child.id());
+        std::fs::write(path, "5").expect("a process of ours");
+    }
+
+    fn status_kib(&self, name: &str) -> u64 {
         let path = format!("/proc/{}/status", self.child.id());
         let status = std::fs::read_to_string(path).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
         let digits = line.expect("its memory").trim().trim_end_matches(" kB");
         digits.parse().expect("a number")
+    }
+
+    /// Open descriptors.
+    pub(crate) fn descriptors(&self) -> usize {
+        descriptors_of(self.child.id())
+    }
+
+    /// Processor time so far, in steps of ten milliseconds.
+    pub(crate) fn cpu(&self) -> Duration {
+        let path = format!("/proc/{}/stat", self.child.id());
+        let stat = std::fs::read_to_string(path).expect("it runs");
+        // The name, in parentheses, may have blanks: user and system time are the 12th and 13th after.
+        let (_, rest) = stat.rsplit_once(')').expect("a name");
+        let ticks = rest.split_whitespace().skip(11).take(2);
+        let ticks: u64 = ticks.filter_map(|text| text.parse::<u64>().ok()).sum();
+        Duration::from_millis(ticks * 10)
     }
 
     pub(crate) fn terminate(&self) {
@@ -205,6 +238,12 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Open descriptors of a process; none when it has ended.
+pub(crate) fn descriptors_of(id: u32) -> usize {
+    let path = format!("/proc/{id}/fd");
+    std::fs::read_dir(path).map_or(0, |entries| entries.count())
 }
 
 /// Waits for a condition, with far more patience than it should take.
