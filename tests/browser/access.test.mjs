@@ -6,10 +6,13 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 
-import { stage } from './browser.mjs';
+import { assertFlows, closePages, openPage, stage, watch } from './browser.mjs';
 import { noteFailure, startServer } from './server.mjs';
 import { ffmpegWithWhip, finished, missing, run, until } from './tools.mjs';
+
+const OBS = fileURLToPath(new URL('./clients/libdatachannel_peer.mjs', import.meta.url));
 
 const OPERATOR = randomBytes(16).toString('hex');
 const SECRET = randomBytes(32).toString('hex');
@@ -84,6 +87,37 @@ test('FFmpeg publishes with its -authorization, until that is revoked', { timeou
     }
     const again = await finished(publish('cam', '-authorization', token({ id: 'cam', mode: 2, sub: 'studio' })));
     assert.notEqual(again.code, 0, again.output);
+  });
+});
+
+test('libdatachannel publishes as OBS does, with a bearer token, and Chromium watches', { timeout: 120_000 }, async (context) => {
+  const ffmpeg = await ffmpegWithWhip();
+  if (!ffmpeg) return missing(context, 'no FFmpeg with Opus and H.264: run setup.sh');
+  const shared = await stage(context, await guarded(context));
+  if (!shared) return;
+  const { server } = shared;
+  const start = (text) => run(process.execPath, [OBS, `${server.base}whip/studio%20one`, text, ffmpeg]);
+  await noting(async () => {
+    for (const text of ['', 'wrong', token({ id: 'studio one', mode: 4 })]) {
+      const refused = await finished(start(text));
+      assert.match(refused.output, /^40[13] /m, refused.output);
+    }
+    const publisher_ = start(token({ id: 'studio one', mode: 2 }));
+    let viewer;
+    try {
+      await until('the publisher to connect', () => /^connected$/m.test(publisher_.output), 20_000);
+      viewer = await openPage(shared);
+      await watch(viewer, server, 'studio one', { token: token({ id: 'studio one', mode: 4 }) });
+      await assertFlows(viewer, { video: 'H264' });
+    } catch (error) {
+      error.message += `\n--- libdatachannel\n${publisher_.output.slice(-4000)}`;
+      throw error;
+    } finally {
+      await closePages(viewer);
+      await publisher_.stop();
+    }
+    assert.equal(publisher_.code, 0, publisher_.output);
+    await until('its session to be gone', async () => !(await publisher(server, 'studio one')), 5000);
   });
 });
 
