@@ -31,7 +31,7 @@ pub use print::{effective, reference};
 pub use problem::{ConfigError, Place, Problem};
 pub use redirect::RedirectUrl;
 pub use secret::{Secret, Token};
-pub use word::{AudioCodec, Backend, LogLevel, PlayAbsent, Takeover, VideoCodec};
+pub use word::{AudioCodec, Backend, LogLevel, MetricsAccess, PlayAbsent, Takeover, VideoCodec};
 
 #[cfg(test)]
 mod tests;

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use whitewater_control::{
-    About, AbsentStream, Auth, BindError, HttpLimits, Network, Policy, Rate, Redirects, Server,
-    TlsError, TurnSecret,
+    About, AbsentStream, Auth, BindError, HttpLimits, MetricsAccess, Network, Policy, Rate,
+    Redirects, Server, TlsError, TurnSecret,
 };
 use whitewater_dataplane::{BackendKind, Choice, Codec, DataPlane, SpawnError};
 
@@ -215,8 +215,15 @@ fn refuse_unserved(config: &Config) -> Result<(), StartError> {
              remove the one or the others",
         ));
     }
-    let is_local = config.http.listen.ip().to_canonical().is_loopback();
-    if !guarded && !auth.open && !is_local {
+    let is_local = |address: SocketAddr| address.ip().to_canonical().is_loopback();
+    let admin_is_local = config.http.admin_listen.is_none_or(is_local);
+    if !guarded && !auth.open && !admin_is_local {
+        return Err(StartError::Config(
+            "http.admin_listen can be reached from other machines, and nothing says who may use it:\n\
+             set auth.tokens or another source of tokens or keys in [auth], or --set auth.open=true",
+        ));
+    }
+    if !guarded && !auth.open && !is_local(config.http.listen) {
         return Err(StartError::Config(
             "http.listen can be reached from other machines, and nothing says who may use it.\n\
              set auth.tokens, as WHITEWATER_AUTH_TOKENS=<a long random text>, or auth.secret,\n\
@@ -259,7 +266,10 @@ fn media_config(config: &Config) -> whitewater_dataplane::Config {
         udp: media.udp,
         ports_per_core: media.ports_per_core,
         tcp: media.tcp,
-        http: Some(config.http.listen),
+        http: [Some(config.http.listen), config.http.admin_listen]
+            .into_iter()
+            .flatten()
+            .collect(),
         tcp_connections_max: config.limits.tcp_connections_max,
         tcp_source_connections_max: config.limits.source_tcp_connections_max,
         advertise: media.advertise.clone(),
@@ -322,6 +332,7 @@ fn control_config(config: &Config, about: About) -> whitewater_control::Config {
     };
     whitewater_control::Config {
         listen: http.listen,
+        admin_listen: http.admin_listen,
         tls: security::tls(config),
         redirect_listen: config.tls.redirect_listen,
         hsts_max_age: seconds(config.tls.hsts_max_age_s),
@@ -353,6 +364,7 @@ fn control_config(config: &Config, about: About) -> whitewater_control::Config {
             source_connections_max: http.source_connections_max as usize,
             sse_clients_max: http.sse_clients_max as usize,
             source_sse_clients_max: http.source_sse_clients_max as usize,
+            source_event_streams_max: http.source_event_streams_max as usize,
             header_timeout: seconds(http.header_timeout_s),
             body_timeout: seconds(http.body_timeout_s),
             write_timeout: seconds(http.write_timeout_s),
@@ -424,6 +436,11 @@ pub(crate) fn auth_config(auth: &config::Auth) -> Auth {
         leeway: seconds(auth.leeway_s),
         revocations_file: file(&auth.revocations_file),
         token_in_url: auth.token_in_url,
+        metrics: match auth.metrics {
+            config::MetricsAccess::Local => MetricsAccess::Local,
+            config::MetricsAccess::Open => MetricsAccess::Open,
+            config::MetricsAccess::Manage => MetricsAccess::Manage,
+        },
     }
 }
 
@@ -564,6 +581,19 @@ mod tests {
         for said in [OPEN, TOKENS, SECRET].into_iter().chain(OTHERS) {
             assert_eq!(refusal(&[EVERYWHERE, said]), None);
         }
+    }
+
+    #[test]
+    fn a_listener_for_the_management_api_is_reached_from_elsewhere_too() {
+        let listen = |address| ("WHITEWATER_HTTP_ADMIN_LISTEN", address);
+        assert_eq!(refusal(&[listen("127.0.0.1:1")]), None);
+        let text = refusal(&[listen("0.0.0.0:1")]).expect("refused");
+        assert!(text.contains("http.admin_listen"), "{text}");
+        for said in [OPEN, TOKENS, SECRET] {
+            assert_eq!(refusal(&[listen("0.0.0.0:1"), said]), None);
+        }
+        let text = refusal(&[EVERYWHERE, listen("127.0.0.1:1")]).expect("refused");
+        assert!(text.contains("http.listen"), "{text}");
     }
 
     #[test]

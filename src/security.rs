@@ -15,6 +15,7 @@ pub(crate) struct Security {
     fingerprint: Option<String>,
     is_self_signed: bool,
     redirect: Option<SocketAddr>,
+    admin: Option<SocketAddr>,
 }
 
 impl Security {
@@ -25,6 +26,7 @@ impl Security {
             fingerprint: server.certificate_fingerprint().map(str::to_owned),
             is_self_signed: config.tls.self_signed,
             redirect: server.redirect_addr(),
+            admin: server.admin_addr(),
         }
     }
 
@@ -43,15 +45,21 @@ impl Security {
 
     /// Lines of the greeting, each with its beginning.
     pub(crate) fn lines(&self) -> String {
+        let mut text = String::new();
+        if let Some(admin) = self.admin {
+            let is_plain = self.fingerprint.is_none() || admin.ip().to_canonical().is_loopback();
+            let scheme = if is_plain { "http" } else { "https" };
+            text += &format!("\n  Manage    {scheme}://{}/", reachable(admin));
+        }
         let Some(fingerprint) = &self.fingerprint else {
-            return String::new();
+            return text;
         };
         let kind = if self.is_self_signed {
             "self-signed certificate, "
         } else {
             ""
         };
-        let mut text = format!("\n  TLS       {kind}SHA-256 {fingerprint}");
+        text += &format!("\n  TLS       {kind}SHA-256 {fingerprint}");
         if let Some(redirect) = self.redirect {
             text += &format!("\n  Redirect  http://{} to HTTPS", reachable(redirect));
         }

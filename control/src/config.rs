@@ -10,6 +10,9 @@ use whitewater_model::Policy;
 pub struct Config {
     /// Where HTTP is served; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Where the management API is served, and nowhere else then; none: at `listen`. Everything else
+    /// is served there as well. Beyond loopback it is secured as `listen` is.
+    pub admin_listen: Option<SocketAddr>,
     /// How that is secured.
     pub tls: Tls,
     /// Where plain HTTP is answered with the way to HTTPS; needs `tls`.
@@ -53,6 +56,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7777)),
+            admin_listen: None,
             tls: Tls::Off,
             redirect_listen: None,
             hsts_max_age: Duration::ZERO,
@@ -106,6 +110,9 @@ pub struct HttpLimits {
     pub sse_clients_max: usize,
     /// Those from one source; 0 is no limit.
     pub source_sse_clients_max: usize,
+    /// Event streams of any kind that are open to one source, those of viewers' sessions included; 0
+    /// is no limit.
+    pub source_event_streams_max: usize,
     /// For a TLS handshake, for a connection's first request, and for a request's head, which in
     /// HTTP/1 begins with the end of the answer before.
     pub header_timeout: Duration,
@@ -163,6 +170,8 @@ impl Default for HttpLimits {
             source_connections_max: 1000,
             sse_clients_max: 256,
             source_sse_clients_max: 64,
+            // One for each of a thousand viewers behind one address.
+            source_event_streams_max: 1000,
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(30),
@@ -215,6 +224,20 @@ pub struct Auth {
     pub revocations_file: Option<PathBuf>,
     /// Take the token as `?token=` too, for clients that cannot send headers.
     pub token_in_url: bool,
+    /// Who may look at the metrics and at what this server is.
+    pub metrics: MetricsAccess,
+}
+
+/// Who may look at `/metrics` and `/api/info`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MetricsAccess {
+    /// This machine; others as everything else that is for all streams.
+    #[default]
+    Local,
+    /// Everybody.
+    Open,
+    /// Who may manage all streams.
+    Manage,
 }
 
 impl Auth {
@@ -248,6 +271,7 @@ impl Default for Auth {
             leeway: Duration::from_secs(60),
             revocations_file: None,
             token_in_url: false,
+            metrics: MetricsAccess::default(),
         }
     }
 }
@@ -264,6 +288,7 @@ impl fmt::Debug for Auth {
             .field("issuers", &self.issuers)
             .field("audiences", &self.audiences)
             .field("token_in_url", &self.token_in_url)
+            .field("metrics", &self.metrics)
             .finish_non_exhaustive()
     }
 }

@@ -30,6 +30,9 @@ pub(crate) struct Context {
     pub(crate) counters: HttpCounters,
     pub(crate) sse_clients: Arc<Semaphore>,
     pub(crate) sse_sources: Arc<Crowd>,
+    pub(crate) event_sources: Arc<Crowd>,
+    /// Held while a drain begins or is taken back: one at a time.
+    pub(crate) drain_changes: Mutex<()>,
     /// True once the server goes away.
     pub(crate) ending: watch::Sender<bool>,
     /// False once the data plane's side of the line is gone.
@@ -50,6 +53,8 @@ impl Context {
             counters: HttpCounters::default(),
             sse_clients: Arc::new(Semaphore::new(config.limits.sse_clients_max)),
             sse_sources: Crowd::new(config.limits.source_sse_clients_max),
+            event_sources: Crowd::new(config.limits.source_event_streams_max),
+            drain_changes: Mutex::default(),
             ending: watch::Sender::new(false),
             plane_alive: AtomicBool::new(true),
             config,

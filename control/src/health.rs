@@ -5,6 +5,7 @@ use std::time::Duration;
 use hyper::StatusCode;
 
 use crate::context::{Context, now};
+use crate::drain;
 use crate::http::problem::Problem;
 use crate::http::response::{Response, full};
 
@@ -15,9 +16,7 @@ pub(crate) fn alive() -> Response {
 
 /// Every shard lives, new sessions are taken, and tokens can be checked.
 pub(crate) fn ready(context: &Context) -> Result<Response, Problem> {
-    if context.registry().is_draining() {
-        return Err(whitewater_model::Error::Draining.into());
-    }
+    drain::refuse(context)?;
     if context.guard.waits_for_keys() {
         return Err(Problem::overloaded(
             "no keys of tokens could be fetched yet; the log says why",

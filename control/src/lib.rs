@@ -14,6 +14,7 @@ mod auth;
 mod config;
 mod context;
 mod dialect;
+mod drain;
 mod events;
 mod health;
 mod http;
@@ -26,9 +27,11 @@ mod whep;
 mod whip;
 
 pub use config::{
-    About, Auth, Config, HttpLimits, IceServer, Network, Rate, Redirects, Tls, TurnSecret,
+    About, Auth, Config, HttpLimits, IceServer, MetricsAccess, Network, Rate, Redirects, Tls,
+    TurnSecret,
 };
 #[cfg(feature = "__fuzz")]
 pub use http::fuzz::Unplugged;
 pub use http::{BindError, Server, TlsError, check_tls};
+pub use negotiate::is_url_template;
 pub use whitewater_model::{AbsentStream, Policy, Takeover};

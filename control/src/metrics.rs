@@ -70,12 +70,13 @@ const REFUSALS: [(StatusCode, &str); 3] = [
 
 /// `GET /metrics`.
 pub(crate) fn serve(context: &Context) -> Response {
-    let (counts, totals) = {
+    let (counts, totals, is_draining) = {
         let registry = context.registry();
-        (registry.counts(), registry.totals().clone())
+        let totals = registry.totals().clone();
+        (registry.counts(), totals, registry.is_draining())
     };
     let mut page = Page::default();
-    page.sessions(&counts, &totals);
+    page.sessions(&counts, &totals, is_draining);
     page.http(&context.counters, context);
     page.auth(context);
     page.shards(context);
@@ -124,7 +125,7 @@ impl Page {
         self.one(name, "gauge", "Revocations in force.", revocations);
     }
 
-    fn sessions(&mut self, counts: &Counts, totals: &Totals) {
+    fn sessions(&mut self, counts: &Counts, totals: &Totals, is_draining: bool) {
         self.one(
             "whitewater_streams",
             "gauge",
@@ -135,6 +136,9 @@ impl Page {
         self.head(name, "gauge", "Sessions now.");
         self.value(name, "side=\"publish\"", counts.publishers);
         self.value(name, "side=\"subscribe\"", counts.viewers);
+        let name = "whitewater_draining";
+        let help = "Whether new sessions are refused because the server drains.";
+        self.one(name, "gauge", help, u8::from(is_draining));
         let name = "whitewater_sessions_pending";
         self.one(name, "gauge", "Sessions being negotiated.", counts.pending);
         let name = "whitewater_sessions_unconnected";

@@ -231,6 +231,19 @@ fn elsewhere(context: &Context, side: Side, stream: &StreamName) -> Option<Respo
     Some(response)
 }
 
+/// Whether a text can stand for another node: an absolute http or https URL, without a user name or
+/// password, in which `{stream}` may stand for a stream's name.
+pub fn is_url_template(text: &str) -> bool {
+    let plain = text.replace("{stream}", "");
+    let rest = ["http://", "https://"]
+        .iter()
+        .find_map(|scheme| plain.strip_prefix(scheme));
+    let host = rest.and_then(|rest| rest.split(['/', '?', '#']).next());
+    // RFC 3986 §2: the URL is repeated in a header.
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-._~:/?#[]!$&'()*+,;=%@".contains(c);
+    host.is_some_and(|host| !host.is_empty() && !host.contains('@')) && plain.chars().all(allowed)
+}
+
 /// A URL template with the stream's name in it.
 pub(crate) fn fill(template: &str, stream: &StreamName) -> String {
     template.replace("{stream}", &path::encode(stream))

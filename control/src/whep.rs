@@ -4,6 +4,7 @@ use hyper::{Method, StatusCode};
 use whitewater_model::{Side, StreamName};
 
 use crate::context::Context;
+use crate::drain;
 use crate::http::media_type::SDP;
 use crate::http::problem::Problem;
 use crate::http::request::Request;
@@ -18,6 +19,7 @@ pub(crate) async fn serve(
     if request.method == Method::POST {
         return negotiate::post(context, Side::Subscribe, stream, request).await;
     }
+    drain::refuse(context)?;
     // WHEP §4.2: a player that probes a URL knows it by this content type.
     Ok(full(StatusCode::OK, SDP, ""))
 }

@@ -66,6 +66,7 @@ const LIST_STATES = {
   live: (live) => `${live} live`,
   polling: (live) => `${live} live`,
   refused: () => 'Needs a token',
+  elsewhere: () => 'Not listed here',
   lost: () => 'No connection',
 };
 let listState = 'live';

@@ -364,6 +364,11 @@ export class Leg {
           headers: { Accept: 'text/event-stream', ...resume },
           signal: this.#aborted.signal,
         });
+        if ([429, 503].includes(stream.status)) {
+          const retryAfterMs = parseRetryAfter(stream.headers.get('Retry-After'), Date.now());
+          await sleep(retryDelayMs({ attempt, retryAfterMs }), this.#aborted.signal);
+          continue;
+        }
         if (!stream.ok || !stream.body) return;
         for await (const { type, data, id } of readEvents(stream.body)) {
           attempt = 0;
@@ -376,6 +381,18 @@ export class Leg {
       }
       await sleep(retryDelayMs({ attempt }), this.#aborted.signal);
     }
+  }
+
+  /** How much can be shown so far: decoded frames, or packets where there is no picture. */
+  async received() {
+    const report = await this.pc.getStats().catch(() => new Map());
+    const flows = [...report.values()].filter(({ type }) => type === 'inbound-rtp');
+    const hasVideo = this.pc.getTransceivers?.().some(
+      ({ currentDirection, receiver }) => currentDirection === 'recvonly' && receiver.track?.kind === 'video',
+    );
+    const pictures = flows.filter(({ kind }) => kind === 'video');
+    if (hasVideo) return pictures.reduce((sum, { framesDecoded }) => sum + (framesDecoded ?? 0), 0);
+    return flows.reduce((sum, { packetsReceived }) => sum + (packetsReceived ?? 0), 0);
   }
 
   /** Closes the peer connection and deletes the session on the server. */

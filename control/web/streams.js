@@ -112,7 +112,7 @@ const SILENCE_MS = 45_000;
  * @param {string|URL} options.base the server
  * @param {() => string} options.token bearer token or ''
  * @param {(streams: object[]) => void} options.onStreams
- * @param {(state: 'live'|'polling'|'refused'|'lost') => void} options.onState
+ * @param {(state: 'live'|'polling'|'refused'|'elsewhere'|'lost') => void} options.onState
  */
 export async function follow({ base, token, onStreams, onState, signal }) {
   while (!signal.aborted) {
@@ -186,7 +186,7 @@ async function poll({ base, token, signal, onStreams, onState }) {
     });
     if (!response.ok) {
       await response.body?.cancel();
-      onState(response.status === 401 || response.status === 403 ? 'refused' : 'lost');
+      onState({ 401: 'refused', 403: 'refused', 404: 'elsewhere' }[response.status] ?? 'lost');
       return;
     }
     onStreams(await response.json());

@@ -6,6 +6,7 @@
 
 import { Leg } from './leg.js';
 import {
+  RequestFailed,
   isRetryable,
   isSdpType,
   orderCodecs,
@@ -19,6 +20,13 @@ import {
 // often enough to notice, for about a second.
 const PROBES = 8;
 const PROBE_MS = 120;
+
+// Viewers that are asked to leave all at once come one after the other: their picture goes on meanwhile.
+const MOVE_SPREAD_MS = 500;
+// How often it is looked whether a new session plays, and for how long the one before may stand still until there is
+// nothing to wait for.
+const LOOK_MS = 40;
+const STILL_MS = 1000;
 
 /**
  * What publishers and viewers have in common: states, retries, reconnection and the end.
@@ -38,6 +46,8 @@ class Session extends EventTarget {
   #pending = null;
   #stopped = new AbortController();
   #connecting = null;
+  // The leg that is to take over from the one that plays, and how its wait ends.
+  #succession = null;
   #nap = new AbortController();
   #onPageHide = () => this.#leave();
   #onNetworkChange = () => {
@@ -120,6 +130,7 @@ class Session extends EventTarget {
     this.#stopped.abort();
     this.#pending?.abandon();
     this.#leg?.end({ keepalive: true });
+    this.#succession?.leg.end({ keepalive: true });
     this.#leg = null;
   }
 
@@ -149,27 +160,40 @@ class Session extends EventTarget {
       try {
         this.#pending = leg;
         await leg.open();
+        if (this.#leg) await this.#untilItPlays(leg);
         if (signal.aborted) {
           await leg.end();
           return;
         }
+        const former = this.#leg;
         this.#leg = leg;
+        this._tookOver?.(leg, former);
+        former?.end();
         return;
       } catch (error) {
         leg.end();
         if (signal.aborted) return;
-        if (!isRetryable(error) || attempt >= this.#retriesMax) {
+        const isFinal = !isRetryable(error) || attempt >= this.#retriesMax;
+        if (isFinal && this.#leg) {
+          // It cannot move: what plays goes on, and when that ends it comes back to where it began.
+          this.#endpoint = this.#home;
+          return;
+        }
+        if (isFinal) {
           this.#forgetPage();
           this._setState('failed', error.message);
           throw error;
         }
         const delayMs = retryDelayMs({ attempt, retryAfterMs: error.retryAfterMs });
-        this._setState('waiting', error.message);
-        this.dispatchEvent(
-          new CustomEvent('retry', {
-            detail: { status: error.status ?? 0, delayMs, attempt, message: error.message },
-          }),
-        );
+        // Nobody needs to hear of it as long as there is something to see.
+        if (!this.#leg) {
+          this._setState('waiting', error.message);
+          this.dispatchEvent(
+            new CustomEvent('retry', {
+              detail: { status: error.status ?? 0, delayMs, attempt, message: error.message },
+            }),
+          );
+        }
         // A server that was reached keeps its Retry-After; a network that is back is used at once.
         this.#nap = new AbortController();
         await sleep(delayMs, error.status ? signal : AbortSignal.any([signal, this.#nap.signal]));
@@ -177,6 +201,37 @@ class Session extends EventTarget {
         this.#pending = null;
       }
     }
+  }
+
+  /** Waits until a new leg plays, or the one that plays now has nothing more to show. */
+  async #untilItPlays(leg) {
+    const former = this.#leg;
+    const over = new Promise((resolve, reject) => {
+      this.#succession = { leg, resolve, reject };
+    });
+    let waiting = true;
+    const looking = async () => {
+      let [shown, since] = [-1, Date.now()];
+      while (waiting && !this.#stopped.signal.aborted) {
+        const [begun, went] = await Promise.all([leg.received(), former.received()]);
+        if (begun > 0) return;
+        if (went !== shown) [shown, since] = [went, Date.now()];
+        else if (leg.pc.connectionState === 'connected' && Date.now() - since >= STILL_MS) return;
+        await sleep(LOOK_MS, this.#stopped.signal);
+      }
+    };
+    try {
+      await Promise.race([looking(), over]);
+    } finally {
+      waiting = false;
+      this.#succession = null;
+    }
+  }
+
+  // Called by the viewer: makes a new session and lets go of this one when the new one plays.
+  _move(leg) {
+    if (leg !== this.#leg || this.#stopped.signal.aborted || !this.#reconnects) return;
+    this.#connect(Math.random() * MOVE_SPREAD_MS).catch(() => {});
   }
 
   // Called by the leg.
@@ -196,9 +251,15 @@ class Session extends EventTarget {
   }
 
   #lost(leg, reason, byServer = false, delayMs = 0) {
+    if (leg === this.#succession?.leg) {
+      this.#succession.reject(new RequestFailed(0, reason));
+      return;
+    }
     if (leg !== this.#leg || this.#stopped.signal.aborted) return;
     this.#leg = null;
     leg.end();
+    // The next one does not have to wait for anything any more.
+    this.#succession?.resolve();
     if (!this.#reconnects) {
       this.#finish(reason);
       return;
@@ -339,6 +400,8 @@ export class Publisher extends Session {
  * extension: `active`, `inactive`, `viewercount`, …).
  */
 export class Viewer extends Session {
+  #tracks = new WeakMap();
+
   /** @param {string|URL} endpoint the WHEP URL */
   constructor(endpoint, options = {}) {
     super(endpoint, options, { retriesMax: Infinity, reconnectsAfterClose: true });
@@ -352,12 +415,32 @@ export class Viewer extends Session {
   }
 
   _receive(pc) {
-    const stream = new MediaStream();
-    this.stream = stream;
+    const tracks = [];
+    this.#tracks.set(pc, tracks);
+    // While another session plays, this one's tracks wait until it takes over.
+    if (!this.pc) this.stream = new MediaStream();
     pc.addEventListener('track', ({ track }) => {
-      stream.addTrack(track);
-      this.dispatchEvent(new CustomEvent('media', { detail: { stream } }));
+      tracks.push(track);
+      if (!this.pc || this.pc === pc) this.#show(tracks);
     });
+  }
+
+  // The tracks change places in the same stream: an element that plays it keeps its last picture meanwhile.
+  _tookOver(leg, former) {
+    const tracks = this.#tracks.get(leg.pc) ?? [];
+    const isNew = (track) => !this.stream.getTracks().includes(track);
+    if (!tracks.some(isNew)) return;
+    // A stream that has ended does not begin again everywhere.
+    if (!former) this.stream = new MediaStream();
+    this.#show(tracks);
+  }
+
+  #show(tracks) {
+    const { stream } = this;
+    const shown = stream.getTracks();
+    for (const track of tracks) if (!shown.includes(track)) stream.addTrack(track);
+    for (const track of shown) if (!tracks.includes(track)) stream.removeTrack(track);
+    this.dispatchEvent(new CustomEvent('media', { detail: { stream } }));
   }
 
   _answered() {}
@@ -377,6 +460,6 @@ export class Viewer extends Session {
         // What is no URL names no other place.
       }
     }
-    this._lost(leg, 'the server asked for a new connection');
+    this._move(leg);
   }
 }

@@ -16,7 +16,7 @@ pub struct Config {
     /// Take ICE over TCP too, on the same port number.
     pub tcp: bool,
     /// Where HTTP listens: not to be taken from it.
-    pub http: Option<SocketAddr>,
+    pub http: Vec<SocketAddr>,
     /// ICE TCP connections of all peers together.
     pub tcp_connections_max: u32,
     /// ICE TCP connections of one IPv4 address or IPv6 /64.
@@ -53,7 +53,7 @@ impl Default for Config {
             udp: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7777),
             ports_per_core: false,
             tcp: true,
-            http: None,
+            http: Vec::new(),
             tcp_connections_max: 2000,
             tcp_source_connections_max: 256,
             advertise: Vec::new(),

@@ -368,7 +368,7 @@ impl OverTcp {
         let mut listening = Vec::new();
         for (index, udp) in addresses.iter().enumerate().take(distinct) {
             let shard = own_ports.then_some(ShardIndex(index as u16));
-            match listen(*udp, config.http, &interfaces, shard) {
+            match listen(*udp, &config.http, &interfaces, shard) {
                 Ok(sockets) => {
                     let local = sockets.iter().filter_map(|l| l.socket.local_addr().ok());
                     let ips: Vec<IpAddr> = local.map(|local| local.ip()).collect();

@@ -13,7 +13,7 @@ use super::node::{Node, Shape};
 use super::redirect::RedirectUrl;
 use super::secret::{Secret, Token};
 use super::value::{Refused, Value};
-use super::word::{AudioCodec, Backend, LogLevel, PlayAbsent, Takeover, VideoCodec};
+use super::word::{AudioCodec, Backend, LogLevel, MetricsAccess, PlayAbsent, Takeover, VideoCodec};
 
 /// What is known of a key.
 pub struct Key {
@@ -154,6 +154,11 @@ sections! {
     Http in http {
         /// Address and TCP port to listen on. The default is reachable from this machine only.
         listen: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 7777)), flag: "listen";
+        /// Address and TCP port of a listener for the management API (everything under /api, and
+        /// /metrics), which http.listen then answers 404. All other routes are served there as well.
+        /// On a loopback address it speaks plain HTTP, elsewhere as http.listen does. Empty: the
+        /// management API is served by http.listen.
+        admin_listen: Option<SocketAddr> = None;
         /// Web origins whose pages may use the management API, besides the node's own. WHIP, WHEP
         /// and session routes are open to pages of every origin and do not need this.
         allowed_origins: Vec<Origin> = Vec::new();
@@ -174,6 +179,9 @@ sections! {
         sse_clients_max: u32 = 256, range: 0..=100_000;
         /// Of these, those of one IPv4 address or IPv6 /64. 0: no limit.
         source_sse_clients_max: u32 = 64, range: 0..=100_000;
+        /// Event streams of any kind open at a time to one IPv4 address or IPv6 /64, those of viewers'
+        /// sessions included; further ones are answered 503. 0: no limit.
+        source_event_streams_max: u32 = 1000, range: 0..=1_000_000;
         /// Largest SDP body of a WHIP or WHEP request; larger ones are answered 413.
         sdp_body_bytes_max: usize = 256 * 1024, unit: "bytes", range: KIB..=4 * MIB;
         /// Largest trickle ICE or ICE restart fragment; larger ones are answered 413.
@@ -301,7 +309,8 @@ sections! {
         half_open_timeout_s: u32 = 30, unit: "seconds", range: 1..=600;
         /// A session whose peer has not been heard of for this long is closed.
         dead_peer_timeout_s: u32 = 35, unit: "seconds", range: 5..=DAY_S;
-        /// How long sessions may take to say goodbye when the node stops.
+        /// How long players may take to leave when the node stops and asks them to come again, and then
+        /// sessions to say goodbye. Nobody is waited for who does not listen to events.
         drain_timeout_ms: u32 = 2000, unit: "milliseconds", range: 0..=600_000;
         /// Streams at a time; further ones are answered 503.
         streams_max: u32 = 10_000, range: 1..=1_000_000;
@@ -369,6 +378,9 @@ sections! {
         revocations_file: PathBuf = PathBuf::new();
         /// Let everybody do everything on an address other machines can reach.
         open: bool = false;
+        /// Who may see /metrics and /api/info, where others need a token: this machine without one and
+        /// others with the manage right (local), everybody (open), or nobody without it (manage).
+        metrics: MetricsAccess = MetricsAccess::Local;
         /// Take the token from the URL too (?token=), for devices which cannot send headers. URLs
         /// end up in the logs of proxies.
         token_in_url: bool = false;

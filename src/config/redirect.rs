@@ -29,20 +29,15 @@ impl Value for RedirectUrl {
         if text.is_empty() {
             return Ok(Self::default());
         }
-        let plain = text.replace("{stream}", "");
-        let rest = ["http://", "https://"]
-            .iter()
-            .find_map(|scheme| plain.strip_prefix(scheme));
-        let Some((host, _)) = rest.map(|rest| rest.split_once('/').unwrap_or((rest, ""))) else {
-            return Err(refused());
-        };
-        if host.contains('@') {
+        let host = text
+            .split("://")
+            .nth(1)
+            .and_then(|rest| rest.split('/').next());
+        if host.is_some_and(|host| host.contains('@')) {
             let hint = "a URL with a password is repeated to every client";
             return Err(refused().masked().hint(hint));
         }
-        // RFC 3986 §2: the URL is repeated in a header.
-        let allowed = |c: char| c.is_ascii_alphanumeric() || "-._~:/?#[]!$&'()*+,;=%@".contains(c);
-        if host.is_empty() || !plain.chars().all(allowed) {
+        if !whitewater_control::is_url_template(text) {
             return Err(refused());
         }
         Ok(Self(text.clone()))

@@ -84,6 +84,16 @@ words! {
         Refuse = "refuse",
     }
 
+    /// Who may see the metrics where tokens are asked for.
+    MetricsAccess {
+        /// Everybody on this machine, others with the manage right.
+        Local = "local",
+        /// Everybody.
+        Open = "open",
+        /// Who has the manage right.
+        Manage = "manage",
+    }
+
     /// The least important log lines that are still written.
     LogLevel {
         /// None at all.

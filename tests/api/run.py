@@ -32,6 +32,8 @@ SETTINGS = [
     "limits.token_requests_per_second=0",
     "limits.source_misses_per_minute=0",
     "limits.sessions_half_open_max=20000",
+    # The description says that a token is needed where tokens are asked for at all.
+    "auth.metrics=manage",
 ]
 
 

@@ -20,7 +20,7 @@ const LOG_LEN_MAX = 2_000_000;
  * Starts a server for the tests of `context` (node:test) and stops it after them. Its log is printed when
  * one of them failed. With `scheme` https the arguments have to bring a certificate, which may be anybody's.
  *
- * @returns {Promise<{base: string, log: () => string, restart: () => Promise<void>}|null>}
+ * @returns {Promise<{base: string, log: () => string, stop: () => Promise<void>, restart: () => Promise<void>}|null>}
  *   null when there is no binary and this is no CI run; the test has been skipped then.
  */
 export async function startServer(context, { args = [], scheme = 'http' } = {}) {
@@ -33,10 +33,16 @@ export async function startServer(context, { args = [], scheme = 'http' } = {}) 
     const ports = [await freeTcpPort(), await freeUdpPort()];
     let server = launch(args, ports, scheme);
     if (await server.ready()) {
-      context.after(() => server.stop());
+      let stopped = false;
+      context.after(() => stopped || server.stop());
       return {
         base: server.base,
         log: () => server.log(),
+        /** Stops the server for good. */
+        async stop() {
+          stopped = true;
+          await server.stop();
+        },
         /** Stops the server and starts another one on the same ports. */
         async restart() {
           await server.stop();

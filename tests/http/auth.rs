@@ -68,6 +68,9 @@ const GUARDED: &[(&str, &str)] = &[
     ("GET", "/api/sse/streams"),
     ("GET", "/api/strategy"),
     ("POST", "/api/cascade/a"),
+    ("GET", "/api/drain"),
+    ("POST", "/api/drain"),
+    ("DELETE", "/api/drain"),
 ];
 
 #[tokio::test]

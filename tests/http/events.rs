@@ -15,14 +15,14 @@ const EVENTS_REL: &str = "urn:ietf:params:whep:ext:core:server-sent-events";
 const LAYER_REL: &str = "urn:ietf:params:whep:ext:core:layer";
 
 /// An open poll.
-struct Poll {
+pub(crate) struct Poll {
     stream: TcpStream,
     text: String,
     read: usize,
 }
 
 impl Poll {
-    async fn open(world: &World, url: &str, last: Option<u64>) -> Self {
+    pub(crate) async fn open(world: &World, url: &str, last: Option<u64>) -> Self {
         let mut stream = TcpStream::connect(world.at).await.expect("connect");
         let last = last.map_or(String::new(), |id| format!("Last-Event-ID: {id}\r\n"));
         let head = format!("GET {url} HTTP/1.1\r\nHost: localhost\r\n{last}\r\n");
@@ -52,7 +52,7 @@ impl Poll {
     }
 
     /// The next event: type, data, id.
-    async fn next(&mut self) -> (String, Value, u64) {
+    pub(crate) async fn next(&mut self) -> (String, Value, u64) {
         loop {
             let rest = &self.text[self.read..];
             if let Some(at) = rest.find("event: ")
@@ -77,7 +77,7 @@ impl Poll {
     }
 
     /// RFC 9112 §7.1: the last chunk, since the connection stays.
-    async fn ends(mut self) {
+    pub(crate) async fn ends(mut self) {
         while !self.text.ends_with("\r\n0\r\n\r\n") && self.more().await {}
     }
 }
@@ -94,7 +94,7 @@ fn parse(block: &str) -> (String, Value, u64) {
 }
 
 /// A publisher that is connected, and a viewer.
-async fn watched(world: &World) -> (Made, Made) {
+pub(crate) async fn watched(world: &World) -> (Made, Made) {
     let publisher = world.publish("a").await;
     world.plane.state(publisher.id, SessionState::Connected);
     world
@@ -106,7 +106,7 @@ async fn watched(world: &World) -> (Made, Made) {
     (publisher, world.watch("a").await)
 }
 
-async fn subscribe(world: &World, session: &Made, names: &str) -> String {
+pub(crate) async fn subscribe(world: &World, session: &Made, names: &str) -> String {
     let url = format!("{}/events", session.location);
     let reply = world.post_json(&url, names).await.expect(201);
     let location = reply.header("location").to_owned();

@@ -143,6 +143,38 @@ async fn event_clients_of_one_source_are_capped() {
 }
 
 #[tokio::test]
+async fn event_streams_of_viewers_count_for_their_source_too() {
+    let world = World::with(|config| config.limits.source_event_streams_max = 2).await;
+    let viewer = world.watch("a").await;
+    let mut urls = Vec::new();
+    for _ in 0..3 {
+        urls.push(crate::events::subscribe(&world, &viewer, "[]").await);
+    }
+    let listen = async |url: &str| {
+        let request = format!("GET {url} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        let mut stream = begun(&world, request.as_bytes()).await;
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).await.expect("an answer");
+        (String::from_utf8_lossy(&status).into_owned(), stream)
+    };
+    let first = listen(&urls[0]).await;
+    let second = listen(&urls[1]).await;
+    assert_eq!([first.0.as_str(), second.0.as_str()], ["HTTP/1.1 200"; 2]);
+    let refused = world.get(&urls[2]).await;
+    assert!(refused.problem(503).contains("event streams"));
+    assert!(refused.has("retry-after"));
+    // The list's are of the same number.
+    assert_eq!(listen("/api/sse/streams").await.0, "HTTP/1.1 503");
+    drop(second);
+    world
+        .until("the place is free", async || {
+            listen(&urls[2]).await.0.ends_with("200")
+        })
+        .await;
+    drop(first);
+}
+
+#[tokio::test]
 async fn who_never_reads_an_answer_is_let_go() {
     let world = World::with(|config| {
         config.limits.write_timeout = Duration::from_millis(300);

@@ -1,11 +1,13 @@
 //! The HTTP side as its clients meet it: a real server on loopback, with a scripted data plane
 //! behind it. Names that begin with `w_` or `e_` prove one rule of WHIP or WHEP each.
 
+mod admin;
 mod auth;
 mod bearer;
 mod client;
 mod cors;
 mod counter;
+mod drain;
 mod events;
 mod fake;
 mod floods;

@@ -14,6 +14,8 @@ use crate::fake::Fake;
 
 pub(crate) struct World {
     pub(crate) at: SocketAddr,
+    /// Where the management API is, if it has a listener of its own.
+    pub(crate) admin: Option<SocketAddr>,
     pub(crate) plane: Fake,
     stop: Option<oneshot::Sender<()>>,
     server: JoinHandle<std::io::Result<()>>,
@@ -41,12 +43,14 @@ impl World {
         configure(&mut config);
         let server = Server::bind(config, port).expect("bind");
         let at = server.local_addr();
+        let admin = server.admin_addr();
         let (stop, stopped) = oneshot::channel::<()>();
         let server = tokio::spawn(server.run(async {
             let _ = stopped.await;
         }));
         World {
             at,
+            admin,
             plane,
             stop: Some(stop),
             server,

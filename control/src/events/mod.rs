@@ -21,12 +21,13 @@ use tokio::sync::watch;
 use whitewater_link::SessionId;
 use whitewater_model::{Error, Side, StreamName};
 
-use kind::Wanted;
+use kind::{Kind, Wanted};
 use subscription::{Next, Subscription};
 
 use crate::auth::{Grant, Guard};
 use crate::context::{Context, now};
 use crate::dialect::live777;
+use crate::http::crowd::Place;
 use crate::http::media_type::{self, JSON};
 use crate::http::path;
 use crate::http::problem::Problem;
@@ -39,7 +40,27 @@ use crate::session;
 /// The event streams of all sessions.
 #[derive(Default)]
 pub(crate) struct Events {
-    watchers: Mutex<HashMap<SessionId, Watcher>>,
+    listening: Mutex<Listening>,
+}
+
+#[derive(Default)]
+struct Listening {
+    watchers: HashMap<SessionId, Watcher>,
+    /// Where players are sent, as long as they are sent away.
+    away: Option<Away>,
+}
+
+/// All players are to leave.
+struct Away {
+    /// To this URL, with `{stream}` for the stream; none: to where they came in.
+    template: Option<String>,
+}
+
+impl Away {
+    fn url(&self, stream: &StreamName) -> Option<String> {
+        let template = self.template.as_ref()?;
+        Some(negotiate::fill(template, stream))
+    }
 }
 
 /// One session that listens.
@@ -69,7 +90,8 @@ impl Events {
     }
 
     fn look(&self, context: &Context) {
-        let mut watchers = self.watchers();
+        let mut listening = self.listening();
+        let watchers = &mut listening.watchers;
         if watchers.is_empty() {
             return;
         }
@@ -102,8 +124,8 @@ impl Events {
 
     /// Asks one session's player to come again, after it has heard of what led to that.
     pub(crate) fn reconnect(&self, context: &Context, session: SessionId) {
-        let watchers = self.watchers();
-        let Some(watcher) = watchers.get(&session) else {
+        let listening = self.listening();
+        let Some(watcher) = listening.watchers.get(&session) else {
             return;
         };
         let now = now();
@@ -116,20 +138,48 @@ impl Events {
         }
     }
 
-    /// Asks all players to come again, elsewhere if there is such a place. True if there were any.
-    pub(crate) fn reconnect_all(&self, template: Option<&str>) -> bool {
-        let watchers = self.watchers();
-        for watcher in watchers.values() {
-            let url = template.map(|template| negotiate::fill(template, &watcher.stream));
+    /// Asks all players to leave, and those that listen from now on: to the URL `template` has with
+    /// `{stream}` for the stream, or to where they came in.
+    pub(crate) fn send_away(&self, template: Option<String>) {
+        let mut listening = self.listening();
+        let away = Away { template };
+        for watcher in listening.watchers.values() {
+            let url = away.url(&watcher.stream);
             for (_, subscription) in &watcher.subscriptions {
                 subscription.reconnect(url.as_deref());
             }
         }
-        !watchers.is_empty()
+        listening.away = Some(away);
     }
 
-    fn watchers(&self) -> MutexGuard<'_, HashMap<SessionId, Watcher>> {
-        self.watchers.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Nobody is asked to leave any more.
+    pub(crate) fn let_stay(&self) {
+        self.listening().away = None;
+    }
+
+    /// Where players are sent, if they are and there is such a place.
+    pub(crate) fn away_template(&self) -> Option<String> {
+        self.listening().away.as_ref()?.template.clone()
+    }
+
+    /// How many viewers live whose players hear when they are asked to leave.
+    pub(crate) fn departures_left(&self, context: &Context) -> usize {
+        let listening = self.listening();
+        let registry = context.registry();
+        let hears = |watcher: &Watcher| {
+            let mut subscriptions = watcher.subscriptions.iter();
+            subscriptions.any(|(_, subscription)| subscription.hears(Kind::Reconnect))
+        };
+        let watchers = listening.watchers.iter();
+        watchers
+            .filter(|(session, watcher)| registry.is_live(**session) && hears(watcher))
+            .count()
+    }
+
+    fn listening(&self) -> MutexGuard<'_, Listening> {
+        self.listening
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -156,12 +206,15 @@ pub(crate) async fn create(
     let line = context.registry().video_line(session);
     let id = random::session_id().ok_or_else(Problem::internal)?;
     let subscription = Arc::new(Subscription::new(wanted, line));
-    {
-        let mut watchers = context.events.watchers();
-        let watcher = watchers.entry(session).or_insert_with(|| Watcher {
-            stream: stream.clone(),
-            subscriptions: Vec::new(),
-        });
+    let away = {
+        let mut listening = context.events.listening();
+        let watcher = listening
+            .watchers
+            .entry(session)
+            .or_insert_with(|| Watcher {
+                stream: stream.clone(),
+                subscriptions: Vec::new(),
+            });
         if watcher.subscriptions.len() >= SUBSCRIPTIONS_MAX {
             return Err(Problem::new(
                 StatusCode::TOO_MANY_REQUESTS,
@@ -170,11 +223,15 @@ pub(crate) async fn create(
             .retry_after(RETRY_AFTER));
         }
         watcher.subscriptions.push((id, subscription.clone()));
-    }
+        listening.away.as_ref().map(|away| away.url(stream))
+    };
     let now = now();
     let scene = context.registry().scene(stream, now);
     if let Some(scene) = scene {
         subscription.look(&scene, now.mono);
+    }
+    if let Some(url) = away {
+        subscription.reconnect(url.as_deref());
     }
     let mut response = empty(StatusCode::CREATED);
     let location = format!("/session/{}/{session}/events/{id}", path::encode(stream));
@@ -192,8 +249,9 @@ pub(crate) fn serve(
     request: &Request,
 ) -> Result<Response, Problem> {
     check(context, stream, session, request)?;
-    let mut watchers = context.events.watchers();
-    let subscriptions = watchers
+    let mut listening = context.events.listening();
+    let subscriptions = listening
+        .watchers
         .get_mut(&session)
         .map(|watcher| &mut watcher.subscriptions)
         .ok_or_else(gone)?;
@@ -205,6 +263,11 @@ pub(crate) fn serve(
         return Ok(empty(StatusCode::NO_CONTENT));
     }
     let (_, subscription) = subscriptions.get(place).ok_or_else(gone)?;
+    // Before the poll that was open is ended for this one.
+    let room = context.event_sources.enter(request.source);
+    let room = room.ok_or_else(|| {
+        Problem::overloaded("too many event streams of this address are open already")
+    })?;
     let last = request.headers.get("last-event-id");
     let last = last.and_then(|last| last.to_str().ok()?.parse().ok());
     let poll = Poll {
@@ -214,6 +277,7 @@ pub(crate) fn serve(
         guard: context.guard.clone(),
         grant: request.grant.clone(),
         greeted: false,
+        _room: room,
     };
     let frames = stream::unfold(poll, |mut poll| async move {
         let bytes = poll.next().await?;
@@ -234,6 +298,8 @@ struct Poll {
     guard: Arc<Guard>,
     grant: Grant,
     greeted: bool,
+    /// Free again once nobody listens.
+    _room: Place,
 }
 
 impl Poll {

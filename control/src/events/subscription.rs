@@ -111,6 +111,11 @@ impl Subscription {
         self.news.notify_waiters();
     }
 
+    /// Whether its player asked for events of this type.
+    pub(super) fn hears(&self, kind: Kind) -> bool {
+        self.wanted.has(kind)
+    }
+
     /// Drops what waits; its poll ends.
     pub(super) fn end(&self) {
         let mut state = self.state();

@@ -22,6 +22,7 @@ use super::crowd::{Crowd, Place};
 use super::patience::Patience;
 use super::pulse::Pulse;
 use super::response::Response;
+use super::router::Scope;
 use super::{redirect, router};
 use crate::HttpLimits;
 use crate::context::Context;
@@ -44,13 +45,14 @@ impl Front {
     async fn answer(
         &self,
         context: &Context,
+        scope: Scope,
         peer: SocketAddr,
         request: hyper::Request<Incoming>,
     ) -> Response {
         match self {
-            Front::Plain => router::serve(context, peer, request).await,
+            Front::Plain => router::serve(context, scope, peer, request).await,
             Front::Secure { hsts, .. } => {
-                let mut response = router::serve(context, peer, request).await;
+                let mut response = router::serve(context, scope, peer, request).await;
                 if let Some(hsts) = hsts {
                     let headers = response.headers_mut();
                     headers.insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
@@ -62,7 +64,7 @@ impl Front {
     }
 }
 
-/// What all listeners share: the places for connections.
+/// The places for connections, which listeners may share.
 #[derive(Clone)]
 pub(super) struct Places {
     all: Arc<Semaphore>,
@@ -91,20 +93,24 @@ impl Places {
 pub(super) struct Door {
     listener: Option<TcpListener>,
     front: Front,
+    scope: Scope,
+    places: Places,
     connections: JoinSet<()>,
 }
 
 impl Door {
-    pub(super) fn new(listener: TcpListener, front: Front) -> Self {
+    pub(super) fn new(listener: TcpListener, front: Front, scope: Scope, places: Places) -> Self {
         Door {
             listener: Some(listener),
             front,
+            scope,
+            places,
             connections: JoinSet::new(),
         }
     }
 
     /// Takes connections in for as long as it is polled.
-    pub(super) async fn open(&mut self, context: &Arc<Context>, places: &Places) {
+    pub(super) async fn open(&mut self, context: &Arc<Context>) {
         let builder = Arc::new(builder(&context.config.limits));
         let Some(listener) = &self.listener else {
             return;
@@ -121,12 +127,12 @@ impl Door {
             };
             context.counters.count_connection();
             while self.connections.try_join_next().is_some() {}
-            let Ok(of_source) = places.of_source(context, peer.ip()) else {
+            let Ok(of_source) = self.places.of_source(context, peer.ip()) else {
                 context.counters.count_refused_connection();
                 continue;
             };
             // The others wait in the kernel's queue meanwhile.
-            let Ok(place) = places.all.clone().acquire_owned().await else {
+            let Ok(place) = self.places.all.clone().acquire_owned().await else {
                 return;
             };
             prepare(&stream);
@@ -134,6 +140,7 @@ impl Door {
                 context: context.clone(),
                 builder: builder.clone(),
                 front: self.front.clone(),
+                scope: self.scope,
                 peer,
                 _places: (place, of_source),
             };
@@ -156,6 +163,7 @@ struct Visit {
     context: Arc<Context>,
     builder: Arc<Builder<TokioExecutor>>,
     front: Front,
+    scope: Scope,
     peer: SocketAddr,
     /// Free again once the visit is over.
     _places: (OwnedSemaphorePermit, Option<Place>),
@@ -190,9 +198,10 @@ impl Visit {
         );
         let service = service_fn(|request: hyper::Request<Incoming>| {
             let busy = pulse.begin();
-            let (context, front, peer) = (self.context.clone(), self.front.clone(), self.peer);
+            let (context, front) = (self.context.clone(), self.front.clone());
+            let (scope, peer) = (self.scope, self.peer);
             async move {
-                let response = front.answer(&context, peer, request).await;
+                let response = front.answer(&context, scope, peer, request).await;
                 Ok::<_, Infallible>(busy.with(response))
             }
         });

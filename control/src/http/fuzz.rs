@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use whitewater_link::ControlPort;
 
 use super::links::IceLinks;
-use super::router;
+use super::router::{self, Scope};
 use crate::Config;
 use crate::auth::Guard;
 use crate::context::Context;
@@ -60,7 +60,9 @@ impl Unplugged {
         builder.http2().timer(TokioTimer::new());
         let service = service_fn(|request: hyper::Request<Incoming>| {
             let context = self.context.clone();
-            async move { Ok::<_, Infallible>(router::serve(&context, PEER, request).await) }
+            async move {
+                Ok::<_, Infallible>(router::serve(&context, Scope::Whole, PEER, request).await)
+            }
         });
         let connection = builder.serve_connection(TokioIo::new(far), service);
         let (mut reader, mut writer) = tokio::io::split(near);

@@ -4,8 +4,8 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
+use futures_util::future::join_all;
 use hyper::header::HeaderValue;
 use socket2::{Domain, Socket, Type};
 use tokio::net::TcpListener;
@@ -15,11 +15,13 @@ use whitewater_link::ControlPort;
 use super::BindError;
 use super::connection::{Door, Front, Places};
 use super::links::IceLinks;
+use super::router::Scope;
 use super::tls::Security;
 use crate::Config;
 use crate::auth::{Fetcher, Guard, Keeper};
 use crate::context::Context;
 use crate::dialect::live777::Feed;
+use crate::drain;
 use crate::events::Events;
 use crate::plane::{Line, Plane};
 
@@ -27,6 +29,7 @@ use crate::plane::{Line, Plane};
 pub struct Server {
     listener: std::net::TcpListener,
     redirect: Option<std::net::TcpListener>,
+    admin: Option<std::net::TcpListener>,
     local_addr: SocketAddr,
     security: Option<Security>,
     context: Arc<Context>,
@@ -51,11 +54,13 @@ impl Server {
         let security = Security::new(&config.tls)?;
         let listener = listen(config.listen)?;
         let redirect = config.redirect_listen.map(listen).transpose()?;
+        let admin = config.admin_listen.map(listen).transpose()?;
         let local_addr = address_of(&listener, config.listen)?;
         let (line, asks) = Line::new(port.reports.len());
         Ok(Server {
             listener,
             redirect,
+            admin,
             local_addr,
             security,
             context: Arc::new(Context::new(config, guard, line, ice_links)),
@@ -76,14 +81,20 @@ impl Server {
         self.redirect.as_ref()?.local_addr().ok()
     }
 
+    /// Where the management API listens, if it has a listener of its own.
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin.as_ref()?.local_addr().ok()
+    }
+
     /// SHA-256 of the certificate in use, as pairs of hexadecimal digits with colons; `None`
     /// without TLS.
     pub fn certificate_fingerprint(&self) -> Option<&str> {
         Some(&self.security.as_ref()?.fingerprint)
     }
 
-    /// Serves until `shutdown` is ready, then takes nothing new, has the data plane close all
-    /// sessions, waits for that up to `drain_max`, ends the event streams and returns.
+    /// Serves until `shutdown` is ready, then takes nothing new, asks players to leave and waits for
+    /// them up to `drain_max`, has the data plane close all sessions, waits for that as long again,
+    /// ends the event streams and returns.
     ///
     /// # Errors
     /// The kernel's at start, or when the task that talks to the data plane ended.
@@ -91,6 +102,7 @@ impl Server {
         let Server {
             listener,
             redirect,
+            admin,
             local_addr,
             security,
             context,
@@ -122,48 +134,49 @@ impl Server {
             }
         };
         let places = Places::new(&context.config.limits);
-        let mut door = Door::new(TcpListener::from_std(listener)?, front);
-        let mut side_door = match redirect {
-            None => None,
-            Some(listener) => {
-                let https_port = local_addr.port();
-                let listener = TcpListener::from_std(listener)?;
-                Some(Door::new(listener, Front::Redirect { https_port }))
-            }
+        let scope = match admin {
+            None => Scope::Whole,
+            Some(_) => Scope::Public,
         };
-        let accepting = async {
-            match &mut side_door {
-                None => door.open(&context, &places).await,
-                Some(side_door) => {
-                    tokio::join!(
-                        door.open(&context, &places),
-                        side_door.open(&context, &places)
-                    );
-                }
-            }
-        };
+        let mut doors = Vec::new();
+        if let Some(listener) = redirect {
+            let https_port = local_addr.port();
+            let front = Front::Redirect { https_port };
+            let listener = TcpListener::from_std(listener)?;
+            doors.push(Door::new(listener, front, scope, places.clone()));
+        }
+        if let Some(listener) = admin {
+            let is_local = listener.local_addr()?.ip().to_canonical().is_loopback();
+            // Certificates are for names that others know: who looks after the server from its own
+            // machine needs none.
+            let front = if is_local {
+                Front::Plain
+            } else {
+                front.clone()
+            };
+            let listener = TcpListener::from_std(listener)?;
+            // Its own places: a flood of the others must not keep it off.
+            let places = Places::new(&context.config.limits);
+            doors.push(Door::new(listener, front, Scope::Whole, places));
+        }
+        let listener = TcpListener::from_std(listener)?;
+        doors.push(Door::new(listener, front, scope, places));
+        let accepting = join_all(doors.iter_mut().map(|door| door.open(&context)));
         let serving = async {
             shutdown.await;
             tracing::info!("shutting down");
-            let elsewhere = context.config.redirects.play.as_deref();
-            if context.events.reconnect_all(elsewhere) {
-                // The sessions take their events along: a moment for the players to hear.
-                tokio::time::sleep(LAST_WORD).await;
-            }
-            context.act(|registry, now| registry.drain(now));
+            drain::before_the_end(&context).await;
+            context.act(|registry, now| registry.shut_down(now));
             // Until the sessions are gone, requests still hear 503 instead of nothing.
-            until_drained(&context).await;
+            drain::until_empty(&context).await;
         };
         let ended = tokio::select! {
             () = serving => Ok(()),
-            () = accepting => Ok(()),
+            _ = accepting => Ok(()),
             _ = tasks.join_next() => Err(io::Error::other("a task of the control plane ended")),
         };
         context.ending.send_replace(true);
-        if let Some(side_door) = side_door {
-            side_door.close().await;
-        }
-        door.close().await;
+        join_all(doors.into_iter().map(Door::close)).await;
         tasks.shutdown().await;
         ended
     }
@@ -195,22 +208,4 @@ fn hsts(config: &Config) -> Option<HeaderValue> {
     HeaderValue::try_from(text).ok().filter(|_| seconds > 0)
 }
 
-async fn until_drained(context: &Context) {
-    let deadline = tokio::time::Instant::now() + context.config.drain_max;
-    loop {
-        let counts = context.registry().counts();
-        let left = counts.publishers + counts.viewers + counts.pending + counts.closing;
-        if left == 0 {
-            return;
-        }
-        if tokio::time::Instant::now() >= deadline {
-            tracing::warn!(left, "sessions left at the end of the drain");
-            return;
-        }
-        tokio::time::sleep(DRAIN_LOOK_EVERY).await;
-    }
-}
-
 const BACKLOG: i32 = 1024;
-const DRAIN_LOOK_EVERY: Duration = Duration::from_millis(10);
-const LAST_WORD: Duration = Duration::from_millis(100);

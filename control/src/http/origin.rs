@@ -1,7 +1,7 @@
 //! Keeps pages of others off the management API: those that reach it under a name of their own
 //! (DNS rebinding), and those that send requests without being able to read the answers.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use hyper::header::{HOST, HeaderMap, ORIGIN};
 use hyper::{Method, StatusCode, Uri};
@@ -22,7 +22,7 @@ pub(crate) fn check(
     let host = host.map_err(|Ambiguous| Problem::bad_request("more than one Host header"))?;
     // Every browser sends one: without it there is no page to keep off.
     if let Some(host) = host
-        && !is_own_name(config, name_of(host))
+        && !is_own_name(management_address(config), &config.hosts, name_of(host))
     {
         return Err(forbidden(
             "this Host is not a name of this server; http.hosts lists those it has",
@@ -71,28 +71,28 @@ pub(crate) fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<Option<&'
     Ok(value.map(|value| value.to_str().unwrap_or("?")))
 }
 
-/// Whether the server may be called by this name, which has no port.
-pub(crate) fn is_own_name(config: &Config, name: &str) -> bool {
+fn management_address(config: &Config) -> SocketAddr {
+    config.admin_listen.unwrap_or(config.listen)
+}
+
+/// Whether the server may be called by this name, which has no port, where it listens on `address`.
+pub(crate) fn is_own_name(address: SocketAddr, hosts: &[String], name: &str) -> bool {
     let bare = name
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'))
         .unwrap_or(name);
-    let address = bare.parse::<IpAddr>().ok().map(|ip| ip.to_canonical());
-    if address.is_some_and(|ip| ip.is_loopback()) || name.eq_ignore_ascii_case("localhost") {
+    let named = bare.parse::<IpAddr>().ok().map(|ip| ip.to_canonical());
+    if named.is_some_and(|ip| ip.is_loopback()) || name.eq_ignore_ascii_case("localhost") {
         return true;
     }
-    if config
-        .hosts
-        .iter()
-        .any(|own| own.eq_ignore_ascii_case(name))
-    {
+    if hosts.iter().any(|own| own.eq_ignore_ascii_case(name)) {
         return true;
     }
-    if config.listen.ip().to_canonical().is_loopback() {
+    if address.ip().to_canonical().is_loopback() {
         return false;
     }
     // Nobody else's page is served from an address of ours, so that addresses need not be listed.
-    address.is_some() || config.hosts.is_empty()
+    named.is_some() || hosts.is_empty()
 }
 
 /// The page came from here, by whatever scheme a proxy in front of us speaks.
@@ -192,6 +192,16 @@ mod tests {
             assert!(passes(&named, own), "{own}");
         }
         assert!(!passes(&named, "evil.example"));
+    }
+
+    #[test]
+    fn the_listener_of_the_management_api_decides_where_there_is_one() {
+        let config = Config {
+            admin_listen: Some("127.0.0.1:7778".parse().expect("an address")),
+            ..config("0.0.0.0:7777", &[])
+        };
+        assert!(passes(&config, "localhost:7778"));
+        assert!(!passes(&config, "any.example"), "a name of somebody else");
     }
 
     #[test]

@@ -40,7 +40,8 @@ fn location(
     let host = origin::host(request.uri(), request.headers());
     let host = host.map_err(|_| Problem::bad_request("more than one Host header"))?;
     let name = host.map(origin::name_of).unwrap_or_default();
-    if !is_host(name) || !origin::is_own_name(&context.config, name) {
+    let config = &context.config;
+    if !is_host(name) || !origin::is_own_name(config.listen, &config.hosts, name) {
         return Err(Problem::bad_request(
             "the Host is not a name of this server",
         ));

@@ -10,7 +10,7 @@ use hyper::header::{
     REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Method, StatusCode};
-use whitewater_link::SessionId;
+use whitewater_link::{Locality, SessionId};
 use whitewater_model::StreamName;
 
 use super::cors::{self, Openness};
@@ -18,10 +18,11 @@ use super::problem::Problem;
 use super::request::Request;
 use super::response::{Response, empty};
 use super::{media_type, openapi, origin, path};
+use crate::MetricsAccess;
 use crate::auth::{self, Rights};
 use crate::context::{Context, now};
 use crate::dialect::live777;
-use crate::{assets, events, health, metrics, negotiate, random, session, whep, whip};
+use crate::{assets, drain, events, health, metrics, negotiate, random, session, whep, whip};
 
 /// What a path names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +41,7 @@ pub(super) enum Route {
     OpenApi,
     Docs,
     Cascade,
+    Drain,
     Revocations,
     Revocation,
     Metrics,
@@ -65,6 +67,7 @@ pub(super) const ROUTES: &[(&str, Route)] = &[
     ("/api/openapi.json", Route::OpenApi),
     ("/api/docs", Route::Docs),
     ("/api/cascade/{stream}", Route::Cascade),
+    ("/api/drain", Route::Drain),
     ("/api/auth/revocations", Route::Revocations),
     ("/api/auth/revocations/{id}", Route::Revocation),
     ("/metrics", Route::Metrics),
@@ -78,7 +81,7 @@ impl Route {
         match self {
             Route::Whip | Route::Whep => "GET, HEAD, POST, OPTIONS",
             Route::Session => "GET, HEAD, POST, PATCH, DELETE, OPTIONS",
-            Route::Layer | Route::Stream => "GET, HEAD, POST, DELETE, OPTIONS",
+            Route::Layer | Route::Stream | Route::Drain => "GET, HEAD, POST, DELETE, OPTIONS",
             Route::Cascade | Route::Events => "POST, OPTIONS",
             Route::Revocations => "GET, HEAD, POST, OPTIONS",
             Route::Revocation => "DELETE, OPTIONS",
@@ -100,13 +103,13 @@ impl Route {
     pub(super) fn is_open(self) -> bool {
         matches!(
             self,
-            Route::Info
-                | Route::OpenApi
-                | Route::Docs
-                | Route::Metrics
-                | Route::Healthz
-                | Route::Readyz
+            Route::OpenApi | Route::Docs | Route::Healthz | Route::Readyz
         )
+    }
+
+    /// Tells what the server is and how it fares: `auth.metrics` says to whom.
+    fn is_telling(self) -> bool {
+        matches!(self, Route::Info | Route::Metrics)
     }
 
     /// What people and their tools use to look after the server, other than WHIP, WHEP and
@@ -129,6 +132,7 @@ impl Route {
             | Route::OpenApi
             | Route::Docs
             | Route::Cascade
+            | Route::Drain
             | Route::Revocations
             | Route::Revocation
             | Route::Metrics => true,
@@ -141,15 +145,25 @@ impl Route {
     }
 }
 
+/// Which routes a listener has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// All of them.
+    Whole,
+    /// All but the management API, which another listener has.
+    Public,
+}
+
 /// Answers one request, whatever it is.
 pub(crate) async fn serve(
     context: &Context,
+    scope: Scope,
     peer: std::net::SocketAddr,
     request: hyper::Request<Incoming>,
 ) -> Response {
     let target = request.uri().path().to_owned();
     let mut request = Request::new(request, peer.ip(), &context.config.trusted_proxies);
-    let mut response = match dispatch(context, &target, &mut request).await {
+    let mut response = match dispatch(context, scope, &target, &mut request).await {
         Ok(response) => response,
         Err(problem) => {
             let problem = count_miss(context, &target, &request, problem);
@@ -163,6 +177,7 @@ pub(crate) async fn serve(
 
 async fn dispatch(
     context: &Context,
+    scope: Scope,
     target: &str,
     request: &mut Request,
 ) -> Result<Response, Problem> {
@@ -170,6 +185,10 @@ async fn dispatch(
         return assets::serve(target, request);
     };
     let route = *found.value;
+    if route.is_management() && scope == Scope::Public {
+        // As if there were no such route.
+        return assets::serve(target, request);
+    }
     if route.is_management() {
         let host = origin::host(&request.uri, &request.headers);
         origin::check(&context.config, &request.method, host, &request.headers)?;
@@ -182,7 +201,8 @@ async fn dispatch(
         }
         return Ok(response);
     }
-    if !route.is_open() {
+    let is_free = route.is_open() || route.is_telling() && tells(context, request);
+    if !is_free {
         let query = request.uri.query().unwrap_or_default();
         request.grant = context.guard.admit(&request.headers, query, now())?;
         let principal = &request.grant.principal;
@@ -247,7 +267,12 @@ async fn dispatch(
             request.grant.on_all(Rights::ADMIN)?;
             Ok(live777::strategy(context))
         }
-        Route::Info => Ok(live777::info(context)),
+        Route::Info | Route::Metrics => {
+            if !is_free {
+                request.grant.on_all(Rights::ADMIN)?;
+            }
+            Ok(tell(context, route))
+        }
         Route::OpenApi => Ok(openapi::serve()),
         Route::Docs => assets::serve("/docs.html", request),
         Route::Cascade => {
@@ -255,13 +280,32 @@ async fn dispatch(
             request.grant.on(&stream, Rights::ADMIN)?;
             live777::cascade(context, &stream, request).await
         }
+        Route::Drain => {
+            request.grant.on_all(Rights::ADMIN)?;
+            drain::serve(context, request).await
+        }
         Route::Revocations | Route::Revocation => {
             request.grant.on_all(Rights::ADMIN)?;
             auth::revocations(context, found.params.get("id"), request).await
         }
-        Route::Metrics => Ok(metrics::serve(context)),
         Route::Healthz => Ok(health::alive()),
         Route::Readyz => health::ready(context),
+    }
+}
+
+/// Whether this client may see the metrics without asking further.
+fn tells(context: &Context, request: &Request) -> bool {
+    match context.config.auth.metrics {
+        MetricsAccess::Open => true,
+        MetricsAccess::Local => request.locality() == Locality::Loopback,
+        MetricsAccess::Manage => false,
+    }
+}
+
+fn tell(context: &Context, route: Route) -> Response {
+    match route {
+        Route::Metrics => metrics::serve(context),
+        _ => live777::info(context),
     }
 }
 

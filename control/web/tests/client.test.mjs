@@ -33,7 +33,12 @@ beforeEach(() => {
   mock.method(Math, 'random', () => 0);
   FakePeer.all = [];
   globalThis.RTCPeerConnection = FakePeer;
-  globalThis.MediaStream = class { addTrack() {} };
+  globalThis.MediaStream = class {
+    tracks = [];
+    getTracks() { return [...this.tracks]; }
+    addTrack(track) { this.tracks.push(track); }
+    removeTrack(track) { this.tracks = this.tracks.filter((each) => each !== track); }
+  };
   globalThis.RTCRtpSender = { getCapabilities: () => ({ codecs: [] }) };
   globalThis.addEventListener = page.addEventListener.bind(page);
   globalThis.removeEventListener = page.removeEventListener.bind(page);
@@ -455,11 +460,157 @@ test('reconnect may name another endpoint, which never sees the token', async ()
   const data = JSON.stringify({ url: 'https://other.example/whep/cam', future: [1] });
   events.enqueue(new TextEncoder().encode(`event: reconnect\nid: 7\ndata: ${data}\n\n`));
   await turns();
+  const [, next] = FakePeer.all;
+  next.packets = 1;
+  next.become('connected');
+  await turns();
+  await advance(100);
+  await turns();
   const moved = requests.filter(({ url }) => url.startsWith('https://other.example/'));
   assert.equal(moved[0].method, 'POST');
   assert.equal(moved[0].headers.Authorization, undefined);
   const gone = requests.find(({ url, method }) => method === 'DELETE' && url.endsWith('/session/cam/1'));
   assert.equal(gone.headers.Authorization, 'Bearer hush');
+  await viewer.stop();
+});
+
+/** A viewer with one session that plays, and what asks it to reconnect. */
+async function watching(answerElsewhere) {
+  const rel = 'urn:ietf:params:whep:ext:core:server-sent-events';
+  let events;
+  serve((request) => {
+    if (request.url.endsWith('/sse')) return reply(201, { Location: '/session/cam/1/sse/9' });
+    if (request.url.endsWith('/sse/9')) {
+      const body = new ReadableStream({ start: (controller) => { events = controller; } });
+      return reply(200, { 'Content-Type': 'text/event-stream' }, body);
+    }
+    if (request.url.startsWith('https://b.example/')) return answerElsewhere(request);
+    return request.method === 'POST'
+      ? created({ Link: `</session/cam/1/sse>; rel="${rel}"; events="reconnect"` })
+      : reply(204);
+  });
+  const viewer = new Viewer(WHEP);
+  const seen = { states: [], shown: [] };
+  viewer.addEventListener('state', ({ detail }) => seen.states.push(detail.state));
+  viewer.addEventListener('media', ({ detail }) => seen.shown.push(detail.stream.getTracks()));
+  await viewer.start();
+  await turns();
+  const [former] = FakePeer.all;
+  former.give('old');
+  former.become('connected');
+  former.packets = 10;
+  const asksToMove = async () => {
+    const data = JSON.stringify({ url: 'https://b.example/whep/cam' });
+    events.enqueue(new TextEncoder().encode(`event: reconnect\ndata: ${data}\n\n`));
+    await turns();
+  };
+  /** Time passes in which the former session goes on. */
+  const goOn = async (ms) => {
+    for (let passed = 0; passed < ms; passed += 40) {
+      former.packets += 1;
+      await advance(40);
+      await turns();
+    }
+  };
+  const deleted = () => of('DELETE').map(({ url }) => url);
+  return { viewer, seen, former, asksToMove, goOn, deleted };
+}
+const elsewhere = (request) => (request.method === 'POST' ? reply(201, { Location: '/s/2', ETag: '"b"' }, ANSWER) : reply(204));
+
+test('a viewer that is asked to move lets go of its session when the new one plays', async () => {
+  const { viewer, seen, former, asksToMove, goOn, deleted } = await watching(elsewhere);
+  const { stream } = viewer;
+  await asksToMove();
+  const [, next] = FakePeer.all;
+  next.give('new');
+  next.become('connected');
+  // Connected, but without a picture yet: the former one is left on screen, however long that takes.
+  await goOn(3000);
+  assert.deepEqual(deleted(), []);
+  assert.equal(viewer.pc, former);
+  assert.deepEqual(seen.shown, [['old']]);
+  next.packets = 1;
+  await goOn(80);
+  assert.equal(viewer.pc, next);
+  assert.equal(viewer.stream, stream, 'an element that plays it is not reset');
+  assert.deepEqual(seen.shown, [['old'], ['new']]);
+  assert.deepEqual(deleted(), ['https://sfu.example/session/cam/1']);
+  assert.deepEqual(seen.states, ['connecting', 'connected']);
+  await viewer.stop();
+  assert.deepEqual(deleted(), ['https://sfu.example/session/cam/1', 'https://b.example/s/2']);
+});
+
+test('a picture that stands still is not waited for', async () => {
+  const { viewer, asksToMove } = await watching(elsewhere);
+  await asksToMove();
+  const [, next] = FakePeer.all;
+  next.become('connected');
+  for (let look = 0; look < 30; look += 1) {
+    await advance(40);
+    await turns();
+  }
+  assert.equal(viewer.pc, next);
+  await viewer.stop();
+});
+
+test('a viewer that cannot move yet tries again, and says nothing while it has a picture', async () => {
+  let tries = 0;
+  const { viewer, seen, asksToMove, goOn, deleted } = await watching((request) => {
+    if (request.method !== 'POST') return reply(204);
+    tries += 1;
+    return tries < 3 ? reply(503, { 'Retry-After': '1' }) : elsewhere(request);
+  });
+  const retries = [];
+  viewer.addEventListener('retry', ({ detail }) => retries.push(detail));
+  await asksToMove();
+  await goOn(4000);
+  assert.equal(tries, 3);
+  assert.deepEqual(retries, []);
+  assert.deepEqual(seen.states, ['connecting', 'connected']);
+  assert.deepEqual(deleted(), []);
+  await viewer.stop();
+});
+
+test('a viewer that is refused elsewhere stays, and comes back to where it began', async () => {
+  const { viewer, seen, former, asksToMove, goOn } = await watching(() => reply(403));
+  await asksToMove();
+  await goOn(500);
+  assert.equal(viewer.pc, former);
+  assert.deepEqual(seen.states, ['connecting', 'connected']);
+  former.transport.state = 'closed';
+  former.become('disconnected');
+  former.become('failed');
+  await goOn(3000);
+  assert.equal(of('POST').filter(({ url }) => url === WHEP).length, 2);
+  await viewer.stop();
+});
+
+test('a viewer whose session ends while it moves takes the new one as it is', async () => {
+  const { viewer, seen, former, asksToMove, goOn } = await watching(elsewhere);
+  await asksToMove();
+  const [, next] = FakePeer.all;
+  next.give('new');
+  former.transport.state = 'closed';
+  former.become('failed');
+  await turns();
+  assert.equal(viewer.pc, next);
+  assert.deepEqual(seen.shown, [['old'], ['new']]);
+  assert.equal(seen.states.at(-1), 'reconnecting');
+  next.become('connected');
+  assert.equal(seen.states.at(-1), 'connected');
+  await goOn(500);
+  assert.equal(of('POST').length, 3, 'two sessions and one event stream');
+  await viewer.stop();
+});
+
+test('a new session that finds no path is given up, and the picture stays', async () => {
+  const { viewer, former, asksToMove, goOn, deleted } = await watching(elsewhere);
+  await asksToMove();
+  // It never connects: after its time it is deleted, and another one is tried.
+  await goOn(14_000);
+  assert.equal(viewer.pc, former);
+  assert.deepEqual(deleted(), ['https://b.example/s/2']);
+  assert.equal(FakePeer.all.length, 3);
   await viewer.stop();
 });
 

@@ -37,6 +37,8 @@ export class FakePeer extends EventTarget {
     this.signalingState = 'stable';
     this.localDescription = null;
     this.offers = 0;
+    // What has been received and shown.
+    this.packets = 0;
     this.transport = Object.assign(new EventTarget(), { state: 'new' });
     FakePeer.all.push(this);
   }
@@ -58,6 +60,10 @@ export class FakePeer extends EventTarget {
 
   getSenders() { return this.transceivers.map(({ sender }) => sender); }
   getReceivers() { return this.transceivers.map(({ receiver }) => receiver); }
+  getTransceivers() { return this.transceivers; }
+  async getStats() {
+    return new Map([['v', { type: 'inbound-rtp', kind: 'video', packetsReceived: this.packets, framesDecoded: this.packets }]]);
+  }
   getConfiguration() { return this.configuration; }
   setConfiguration(configuration) { this.log.push('configure'); this.configuration = configuration; }
 
@@ -89,6 +95,10 @@ export class FakePeer extends EventTarget {
   candidate(candidate) {
     const value = candidate && { candidate, sdpMid: '0', sdpMLineIndex: 0, usernameFragment: null };
     this.dispatchEvent(Object.assign(new Event('icecandidate'), { candidate: value }));
+  }
+
+  give(track) {
+    this.dispatchEvent(Object.assign(new Event('track'), { track }));
   }
 
   become(state) {

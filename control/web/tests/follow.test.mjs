@@ -67,6 +67,8 @@ test('broken events are no reason to stop', { timeout: 5000 }, async () => {
 
 test('a refusal and a dead server are told apart', { timeout: 5000 }, async () => {
   assert.deepEqual((await followUntil(() => reply(401), ({ states }) => states.length > 0)).states, ['refused']);
+  // Where the management API has a listener of its own.
+  assert.deepEqual((await followUntil(() => reply(404), ({ states }) => states.length > 0)).states, ['elsewhere']);
   const dead = () => { throw new TypeError('no route'); };
   assert.deepEqual((await followUntil(dead, ({ states }) => states.length > 0)).states, ['lost']);
 });

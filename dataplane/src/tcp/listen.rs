@@ -43,7 +43,7 @@ impl fmt::Display for Refused {
 /// Why there is nothing to listen on.
 pub(crate) fn listen(
     udp: SocketAddr,
-    http: Option<SocketAddr>,
+    http: &[SocketAddr],
     interfaces: &[IpAddr],
     shard: Option<ShardIndex>,
 ) -> Result<Vec<Listening>, Refused> {
@@ -61,18 +61,19 @@ pub(crate) fn listen(
     Ok(sockets)
 }
 
-fn addresses(udp: SocketAddr, http: Option<SocketAddr>, interfaces: &[IpAddr]) -> Vec<SocketAddr> {
-    let http = http.filter(|http| http.port() == udp.port());
-    let Some(http) = http.map(|http| http.ip().to_canonical()) else {
-        return vec![udp];
-    };
-    if http.is_unspecified() || http == udp.ip() {
+fn addresses(udp: SocketAddr, http: &[SocketAddr], interfaces: &[IpAddr]) -> Vec<SocketAddr> {
+    let same_port = http.iter().filter(|http| http.port() == udp.port());
+    let taken: Vec<IpAddr> = same_port.map(|http| http.ip().to_canonical()).collect();
+    if taken
+        .iter()
+        .any(|ip| ip.is_unspecified() || *ip == udp.ip())
+    {
         return Vec::new();
     }
-    if !udp.ip().is_unspecified() {
+    if taken.is_empty() || !udp.ip().is_unspecified() {
         return vec![udp];
     }
-    let reached = |ip: &&IpAddr| (udp.is_ipv6() || ip.is_ipv4()) && **ip != http;
+    let reached = |ip: &&IpAddr| (udp.is_ipv6() || ip.is_ipv4()) && !taken.contains(ip);
     let others = interfaces.iter().filter(reached);
     others.map(|ip| SocketAddr::new(*ip, udp.port())).collect()
 }
@@ -100,34 +101,37 @@ const BACKLOG: i32 = 1024;
 mod tests {
     use super::*;
 
-    fn chosen(udp: &str, http: Option<&str>) -> Vec<String> {
+    fn chosen(udp: &str, http: &[&str]) -> Vec<String> {
         let interfaces =
             ["127.0.0.1", "192.0.2.7", "2001:db8::7"].map(|ip| ip.parse().expect("an address"));
-        let http = http.map(|http| http.parse().expect("an address"));
-        let chosen = addresses(udp.parse().expect("an address"), http, &interfaces);
+        let address = |text: &str| text.parse().expect("an address");
+        let http: Vec<SocketAddr> = http.iter().map(|http| address(http)).collect();
+        let chosen = addresses(address(udp), &http, &interfaces);
         chosen.iter().map(SocketAddr::to_string).collect()
     }
 
     #[test]
     fn the_media_address_is_listened_on_where_http_is_elsewhere() {
-        assert_eq!(chosen("0.0.0.0:7", None), ["0.0.0.0:7"]);
-        assert_eq!(chosen("[::]:7", Some("0.0.0.0:8")), ["[::]:7"]);
-        assert_eq!(chosen("192.0.2.7:7", Some("127.0.0.1:7")), ["192.0.2.7:7"]);
+        assert_eq!(chosen("0.0.0.0:7", &[]), ["0.0.0.0:7"]);
+        assert_eq!(chosen("[::]:7", &["0.0.0.0:8"]), ["[::]:7"]);
+        assert_eq!(chosen("192.0.2.7:7", &["127.0.0.1:7"]), ["192.0.2.7:7"]);
     }
 
     #[test]
     fn http_on_loopback_leaves_the_other_addresses() {
         let v4 = ["192.0.2.7:7"];
-        assert_eq!(chosen("0.0.0.0:7", Some("127.0.0.1:7")), v4);
+        assert_eq!(chosen("0.0.0.0:7", &["127.0.0.1:7"]), v4);
         let both = ["192.0.2.7:7", "[2001:db8::7]:7"];
-        assert_eq!(chosen("[::]:7", Some("127.0.0.1:7")), both);
+        assert_eq!(chosen("[::]:7", &["127.0.0.1:7"]), both);
+        let rest = ["[2001:db8::7]:7"];
+        assert_eq!(chosen("[::]:7", &["127.0.0.1:7", "192.0.2.7:7"]), rest);
     }
 
     #[test]
     fn http_everywhere_leaves_nothing() {
         for http in ["0.0.0.0:7", "[::]:7"] {
-            assert_eq!(chosen("0.0.0.0:7", Some(http)), [""; 0]);
+            assert_eq!(chosen("0.0.0.0:7", &["127.0.0.1:7", http]), [""; 0]);
         }
-        assert_eq!(chosen("192.0.2.7:7", Some("192.0.2.7:7")), [""; 0]);
+        assert_eq!(chosen("192.0.2.7:7", &["192.0.2.7:7"]), [""; 0]);
     }
 }

@@ -99,6 +99,23 @@ function leaveTcpAlone(pc) {
   };
 }
 
+// When pictures came to the screen. The gaps between them are what a person sees as black or frozen.
+const shownAt = [];
+function noteFrames() {
+  video.requestVideoFrameCallback((_, { presentationTime }) => {
+    shownAt.push(presentationTime);
+    noteFrames();
+  });
+}
+noteFrames();
+
+/** The longest time without a new picture, in ms, from the `since`th picture to now; and how many there were. */
+globalThis.gaps = (since = 0) => {
+  const times = [...shownAt.slice(since), performance.now()];
+  const longestMs = times.slice(1).reduce((longest, at, index) => Math.max(longest, at - times[index]), 0);
+  return { longestMs, count: shownAt.length };
+};
+
 async function connected() {
   if (session.state === 'connected') return;
   await new Promise((resolve, reject) => {

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::render;
 use crate::auth::{Grant, Guard};
 use crate::context::{Context, now};
-use crate::http::crowd::Place;
+use crate::http::crowd::{Crowd, Place};
 use crate::http::problem::Problem;
 use crate::http::response::Response;
 
@@ -130,7 +130,7 @@ struct Client {
     sent: Bytes,
     sent_revision: u64,
     sent_at: Instant,
-    _places: (OwnedSemaphorePermit, Place),
+    _places: (OwnedSemaphorePermit, [Place; 2]),
 }
 
 impl Client {
@@ -190,10 +190,11 @@ pub(super) fn events(
         .clone()
         .try_acquire_owned()
         .map_err(|_| Problem::overloaded("too many clients listen already"))?;
-    let place = context
-        .sse_sources
-        .enter(source)
-        .ok_or_else(|| Problem::overloaded("too many clients of this address listen already"))?;
+    let place = |sources: &Arc<Crowd>| {
+        let place = sources.enter(source);
+        place.ok_or_else(|| Problem::overloaded("too many clients of this address listen already"))
+    };
+    let places = [place(&context.sse_sources)?, place(&context.event_sources)?];
     let client = Client {
         wanted,
         // Subscribed first, so that no change falls between.
@@ -205,7 +206,7 @@ pub(super) fn events(
         sent: Bytes::new(),
         sent_revision: 0,
         sent_at: Instant::now(),
-        _places: (permit, place),
+        _places: (permit, places),
     };
     let frames = stream::unfold(client, |mut client| async move {
         let bytes = client.next().await?;
