@@ -439,6 +439,9 @@ impl Plane {
                 epoch,
                 tracks,
             } => context.act(|registry, _| registry.stream_up(stream, epoch, tracks)),
+            Event::Layers { session, layers } => {
+                context.act(|registry, _| registry.layers_are(session, layers));
+            }
             Event::Uncarried { session, epoch } => {
                 if context.registry().should_reconnect(session, epoch) {
                     context.events.reconnect(&context, session);

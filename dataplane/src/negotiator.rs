@@ -106,6 +106,12 @@ impl Negotiator {
                         muted,
                     });
                 }
+                SessionCommand::Select { selection } => {
+                    self.send_surely(shard, || ShardCommand::Select {
+                        session,
+                        selection: selection.clone(),
+                    });
+                }
             },
             Command::DestroyStream { stream, reason } => {
                 self.admitter.forget_stream(stream);

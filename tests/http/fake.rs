@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use whitewater_link::{
     CloseReason, Command, ControlPort, Epoch, Event, Locality, LoopReport, MediaKind, PatchOutcome,
-    PatchRefusal, PlanePort, Reception, Refusal, Report, Role, SessionCommand, SessionId,
-    SessionReport, SessionState, ShardIndex, StreamId, TrackInfo, TrackReport, Traffic, line,
+    PatchRefusal, PlanePort, Reception, Refusal, Report, Role, Selection, SessionCommand,
+    SessionId, SessionReport, SessionState, ShardIndex, StreamId, TrackInfo, TrackReport, Traffic,
+    line,
 };
 
 /// The test's handle on it.
@@ -28,6 +29,7 @@ pub(crate) struct Seen {
     pub(crate) closed: Vec<(SessionId, CloseReason)>,
     pub(crate) destroyed: Vec<StreamId>,
     pub(crate) muted: Vec<(SessionId, MediaKind, bool)>,
+    pub(crate) selected: Vec<(SessionId, Selection)>,
     pub(crate) patched: Vec<(SessionId, String)>,
     pub(crate) withdrawn: Vec<SessionId>,
     pub(crate) shutdowns: usize,
@@ -130,6 +132,7 @@ struct Session {
     ufrag: Option<String>,
     restarts: u32,
     traffic: Traffic,
+    layer: Option<u8>,
 }
 
 impl Plane {
@@ -261,6 +264,7 @@ impl Plane {
             ufrag: attribute(&wish.offer, "ice-ufrag").map(str::to_owned),
             restarts: 0,
             traffic: Traffic::default(),
+            layer: None,
         };
         self.sessions.insert(session, made);
         let direction = match wish.role {
@@ -313,6 +317,13 @@ impl Plane {
             }
             SessionCommand::Mute { kind, muted } => {
                 self.note(|seen, _| seen.muted.push((session, kind, muted)));
+            }
+            SessionCommand::Select { selection } => {
+                let place = selection.rid.as_deref().and_then(|rid| "hml".find(rid));
+                if let Some(found) = self.sessions.get_mut(&session) {
+                    found.layer = place.and_then(|place| u8::try_from(place).ok());
+                }
+                self.note(|seen, _| seen.selected.push((session, selection)));
             }
         }
     }
@@ -407,6 +418,7 @@ impl Plane {
                             keyframe_requests: 0,
                             keyframes: 0,
                             repeated: Traffic::default(),
+                            layer: session.layer,
                             reception: Reception::default(),
                         }],
                         silent_for: Duration::from_secs(3600),

@@ -16,6 +16,7 @@ mod ice;
 mod issuer;
 mod jwks;
 mod keys;
+mod layers;
 mod lifecycle;
 mod limits;
 mod live777;

@@ -5,6 +5,7 @@
 mod changes;
 mod hostile;
 mod joining;
+mod layers;
 mod liveness;
 mod loss;
 mod restarts;

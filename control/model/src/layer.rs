@@ -1,4 +1,6 @@
-//! The layers of a stream's video, and which of them a viewer wants.
+//! The layers of a stream's video, and whether they are what a viewer wants.
+
+use whitewater_link::{LayerInfo, Selection};
 
 /// One encoding of a stream's video, as far as it is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,44 +19,39 @@ pub struct Layer {
     pub height: Option<u32>,
 }
 
-/// What a viewer asks for; what is absent is left to the server.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Selection {
-    /// Only this encoding.
-    pub rid: Option<String>,
-    /// Only this spatial layer.
-    pub spatial_id: Option<u32>,
-    /// Only this temporal layer.
-    pub temporal_id: Option<u32>,
-    /// No spatial layer above this one.
-    pub spatial_id_max: Option<u32>,
-    /// No temporal layer above this one.
-    pub temporal_id_max: Option<u32>,
-    /// No wider picture.
-    pub width_max: Option<u32>,
-    /// No higher picture.
-    pub height_max: Option<u32>,
-}
-
-impl Selection {
-    /// Whether everything is left to the server.
-    pub fn is_automatic(&self) -> bool {
-        *self == Selection::default()
-    }
-
-    /// Whether a layer is within what is asked for. A size that is not known is within any.
-    pub fn takes(&self, layer: &Layer) -> bool {
+impl Layer {
+    /// Whether it is within what is asked for. A size that is not known is within any.
+    pub fn meets(&self, selection: &Selection) -> bool {
         let is = |wanted: Option<u32>, found: u32| wanted.is_none_or(|wanted| wanted == found);
         let within = |max: Option<u32>, found: Option<u32>| {
             max.zip(found).is_none_or(|(max, found)| found <= max)
         };
-        (self.rid.is_none() || self.rid == layer.rid)
-            && is(self.spatial_id, layer.spatial_id)
-            && is(self.temporal_id, layer.temporal_id)
-            && within(self.spatial_id_max, Some(layer.spatial_id))
-            && within(self.temporal_id_max, Some(layer.temporal_id))
-            && within(self.width_max, layer.width)
-            && within(self.height_max, layer.height)
+        (selection.rid.is_none() || selection.rid == self.rid)
+            && is(selection.spatial_id, self.spatial_id)
+            && is(selection.temporal_id, self.temporal_id)
+            && within(selection.spatial_id_max, Some(self.spatial_id))
+            && within(selection.temporal_id_max, Some(self.temporal_id))
+            && within(selection.width_max, self.width)
+            && within(selection.height_max, self.height)
+    }
+}
+
+impl From<&LayerInfo> for Layer {
+    fn from(info: &LayerInfo) -> Self {
+        let side = |pixels: u16| (pixels > 0).then_some(u32::from(pixels));
+        let state = info.state;
+        Layer {
+            rid: Some(info.rid.clone()),
+            spatial_id: info.spatial_id.into(),
+            temporal_id: 0,
+            bitrate_bps: if state.is_active {
+                state.bitrate_bps
+            } else {
+                0
+            },
+            width: side(state.width),
+            height: side(state.height),
+        }
     }
 }
 
@@ -169,7 +166,30 @@ mod tests {
                 false,
             ),
         ] {
-            assert_eq!(selection.takes(&layer), taken, "{selection:?}");
+            assert_eq!(layer.meets(&selection), taken, "{selection:?}");
         }
+    }
+
+    #[test]
+    fn what_does_not_flow_has_no_bit_rate_and_what_is_not_known_no_size() {
+        let mut info = LayerInfo {
+            rid: "h".to_owned(),
+            spatial_id: 2,
+            state: whitewater_link::LayerState {
+                is_active: true,
+                bitrate_bps: 900,
+                width: 640,
+                height: 0,
+                frames_per_second: 30,
+            },
+        };
+        let layer = Layer::from(&info);
+        assert_eq!((layer.rid.as_deref(), layer.spatial_id), (Some("h"), 2));
+        assert_eq!(
+            (layer.bitrate_bps, layer.width, layer.height),
+            (900, Some(640), None)
+        );
+        info.state.is_active = false;
+        assert_eq!(Layer::from(&info).bitrate_bps, 0);
     }
 }

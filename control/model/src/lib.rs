@@ -22,7 +22,7 @@ mod time;
 mod view;
 
 pub use error::Error;
-pub use layer::{Layer, Selection};
+pub use layer::Layer;
 pub use name::{BadName, StreamName};
 pub use policy::{AbsentStream, Policy, Takeover};
 pub use principal::{Authority, Principal};
@@ -32,3 +32,4 @@ pub use registry::{
 pub use session::Side;
 pub use time::Now;
 pub use view::{Cascade, SessionView, SideView, Stats, StreamView};
+pub use whitewater_link::Selection;

@@ -1,6 +1,8 @@
 use std::time::{Duration, Instant};
 
-use whitewater_link::{Epoch, MediaKind, Role, SessionState, ShardIndex, StreamId, Traffic};
+use whitewater_link::{
+    Epoch, LayerInfo, MediaKind, Role, SessionId, SessionState, ShardIndex, StreamId, Traffic,
+};
 
 use crate::rate::RateMeter;
 use crate::{
@@ -68,6 +70,10 @@ pub(crate) struct Session {
     pub(crate) joined_under: Option<Epoch>,
     /// A viewer's choice among the layers.
     pub(crate) selection: Selection,
+    /// The layer a viewer is sent, by its place in the publisher's.
+    pub(crate) layer: Option<u8>,
+    /// A publisher's layers, where it has several.
+    pub(crate) layers: Vec<LayerInfo>,
     pub(crate) muted_audio: bool,
     pub(crate) muted_video: bool,
     pub(crate) traffic: Traffic,
@@ -94,6 +100,8 @@ impl Session {
             video_line: answered.video_line,
             joined_under: pending.joined_under,
             selection: Selection::default(),
+            layer: None,
+            layers: Vec::new(),
             muted_audio: false,
             muted_video: false,
             traffic: Traffic::default(),
@@ -160,7 +168,9 @@ impl Session {
 }
 
 impl Session {
-    pub(crate) fn view(&self, id: whitewater_link::SessionId, now: Now) -> SessionView {
+    /// As it is shown; `layers` are those of the stream's publisher.
+    pub(crate) fn view(&self, id: SessionId, layers: &[LayerInfo], now: Now) -> SessionView {
+        let layer = self.layer.and_then(|place| layers.get(usize::from(place)));
         SessionView {
             id,
             created_unix_ms: self.created_unix_ms,
@@ -170,6 +180,7 @@ impl Session {
             has_data_channel: self.has_data_channel,
             muted_audio: self.muted_audio,
             muted_video: self.muted_video,
+            layer: layer.map(|layer| layer.rid.clone()),
             stats: self.stats(now),
         }
     }

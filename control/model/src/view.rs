@@ -48,6 +48,8 @@ pub struct SessionView {
     pub muted_audio: bool,
     /// Whether its video is paused.
     pub muted_video: bool,
+    /// The simulcast layer a viewer is sent, by its rid.
+    pub layer: Option<String>,
     /// Its traffic.
     pub stats: Stats,
 }

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use rand::{Rng, RngExt};
 use whitewater_link::{
-    Answer, MediaKind, Negotiate, Refusal, RequestId, Role, SessionId, ShardIndex, StreamId,
-    TrackInfo,
+    Answer, LAYERS_MAX, MediaKind, Negotiate, Refusal, RequestId, Role, SessionId, ShardIndex,
+    StreamId, TrackInfo,
 };
 use whitewater_rtp::StunView;
 use whitewater_sdp::{
@@ -77,7 +77,8 @@ impl<R: Rng> Negotiator<R> {
         let capabilities = |extensions: &[Extension]| Capabilities {
             codecs: codecs.to_vec(),
             extensions: extensions.to_vec(),
-            simulcast: false,
+            simulcast: true,
+            layers_max: LAYERS_MAX,
             data_channels: false,
             ice_lite: true,
             ..Capabilities::default()

@@ -33,6 +33,8 @@ drop_reasons! {
     /// RTP of a source that no authentic packet has named, or RTCP of a viewer that is forged or
     /// replayed.
     Unauthentic => "unauthentic",
+    /// RTP of a source that says it is of a simulcast layer that was not agreed.
+    UnknownLayer => "unknown_layer",
     /// A packet the WebRTC engine could not take in.
     Malformed => "malformed",
     /// Media for a stream that has another publisher by now.

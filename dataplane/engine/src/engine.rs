@@ -2,6 +2,7 @@
 
 mod closing;
 mod flow;
+mod layering;
 mod steering;
 mod timers;
 mod viewing;
@@ -16,8 +17,9 @@ use rand::rngs::StdRng;
 use slab::Slab;
 use str0m::config::CryptoProvider;
 use whitewater_link::{
-    CloseReason, Event, LoopReport, MediaKind, PatchOutcome, PatchRefusal, PeerAddr, Relay, Report,
-    RequestId, Role, SessionId, SessionState, ShardIndex, StreamId,
+    CloseReason, Event, LAYERS_ALL, LAYERS_MAX, LayerState, LoopReport, MediaKind, PatchOutcome,
+    PatchRefusal, PeerAddr, Relay, Report, RequestId, Role, Selection, SessionId, SessionState,
+    ShardIndex, StreamId,
 };
 use whitewater_rtp::demux::{Kind, StunView, classify};
 use whitewater_sdp::{Fragment, render_fragment};
@@ -87,6 +89,13 @@ pub enum Command {
         /// On or off.
         muted: bool,
     },
+    /// Which layers a viewer wants.
+    Select {
+        /// The session.
+        session: SessionId,
+        /// Its choice.
+        selection: Selection,
+    },
     /// Ends all sessions of a stream.
     DestroyStream {
         /// The stream.
@@ -132,8 +141,10 @@ struct Core {
     wheel: Wheel,
     /// Streams with packets of this turn.
     dirty: Vec<StreamId>,
-    /// Streams whose viewers asked for a key frame.
-    wanted: Vec<StreamId>,
+    /// Streams whose viewers asked for a key frame, and of which layers, one bit each.
+    wanted: Vec<(StreamId, u8)>,
+    /// Streams whose layers changed.
+    layered: Vec<StreamId>,
     /// Streams with an owed request or a retry ahead.
     owed: Vec<StreamId>,
     owed_at: Option<Instant>,
@@ -171,6 +182,7 @@ impl Engine {
                 wheel: Wheel::new(now),
                 dirty: Vec::new(),
                 wanted: Vec::new(),
+                layered: Vec::new(),
                 owed: Vec::new(),
                 owed_at: None,
                 fired: Vec::new(),
@@ -213,6 +225,7 @@ impl Engine {
         out: &mut Outbox,
         send: &mut dyn FnMut(&mut Batch),
     ) -> Option<Instant> {
+        self.review_layers(now);
         self.flush_streams(now, send);
         self.run_timers(now);
         self.request_keyframes(now);
@@ -330,7 +343,16 @@ impl Engine {
                 muted,
             } => {
                 if let Some(&key) = self.core.by_id.get(&session) {
-                    self.with_session(now, key, |session, core| session.mute(kind, muted, core));
+                    self.with_session(now, key, |session, core| {
+                        session.mute(now, kind, muted, core);
+                    });
+                }
+            }
+            Command::Select { session, selection } => {
+                if let Some(&key) = self.core.by_id.get(&session) {
+                    self.with_session(now, key, |session, core| {
+                        session.select_layer(now, selection, core);
+                    });
                 }
             }
             Command::DestroyStream { stream, reason } => {
@@ -357,7 +379,8 @@ impl Engine {
                     && entry.publish(epoch, Source::There(from))
                 {
                     entry.tracks = tracks;
-                    self.core.wanted.push(stream);
+                    self.core.layered.push(stream);
+                    self.core.wanted.push((stream, LAYERS_ALL));
                 }
             }
             Relay::Ended { stream, epoch } => {
@@ -366,7 +389,18 @@ impl Engine {
                 }
             }
             Relay::Packet(packet) => self.core.take_relayed(packet),
-            Relay::KeyframeWanted { stream } => self.core.wanted.push(stream),
+            Relay::KeyframeWanted { stream, layers } => self.core.wanted.push((stream, layers)),
+            Relay::Layers {
+                stream,
+                epoch,
+                layers,
+            } => self.core.layers_are(stream, epoch, layers),
+            Relay::LayersWanted {
+                stream,
+                epoch,
+                shard,
+                layers,
+            } => self.core.layers_wanted(stream, epoch, shard, layers),
             Relay::Route {
                 peer,
                 shard,
@@ -412,6 +446,8 @@ impl Engine {
             has_data_channel,
             video_line,
         });
+        let none = [LayerState::default(); LAYERS_MAX];
+        core.tell_layers(&self.sessions[key as usize], &none);
         // str0m has something to say at once where we are the DTLS client.
         self.with_session(now, key, |session, core| session.pump(now, key, core));
     }
@@ -493,7 +529,7 @@ impl Session {
         })
     }
 
-    fn mute(&mut self, kind: MediaKind, muted: bool, core: &mut Core) {
+    fn mute(&mut self, now: Instant, kind: MediaKind, muted: bool, core: &mut Core) {
         match &mut self.side {
             Side::Publisher(publisher) => {
                 for track in publisher.tracks.iter_mut().filter(|t| t.kind == kind) {
@@ -510,7 +546,8 @@ impl Session {
             }
         }
         if !muted && kind == MediaKind::Video {
-            core.wanted.push(self.stream);
+            self.follow_choice(now, core);
+            core.wanted.push((self.stream, self.awaited_layers()));
         }
     }
 
@@ -544,7 +581,8 @@ impl Core {
                         .iter()
                         .map(|track| track.description.clone())
                         .collect();
-                    for to in stream.wanting_shards() {
+                    self.layered.push(id);
+                    for (to, _) in stream.wanting_shards() {
                         let tracks = stream.tracks.clone();
                         self.out
                             .relays
@@ -585,6 +623,7 @@ impl Core {
         if !wanted {
             if let Some(stream) = self.streams.get_mut(&id) {
                 stream.wanted_by &= !bit;
+                stream.layers_wanted.retain(|(known, _)| *known != shard);
                 if stream.is_unused() {
                     self.streams.remove(&id);
                 }
@@ -598,6 +637,15 @@ impl Core {
             self.out
                 .relays
                 .push((shard, described(id, epoch, own, tracks)));
+            if !stream.rids().is_empty() {
+                let layers = stream.layers;
+                let message = Relay::Layers {
+                    stream: id,
+                    epoch,
+                    layers,
+                };
+                self.out.relays.push((shard, message));
+            }
         }
     }
 

@@ -69,6 +69,23 @@ pub const KEYFRAME_WAIT_MAX: Duration = Duration::from_secs(3);
 /// How often a waiting viewer asks again.
 pub const KEYFRAME_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How often the layers of a publisher's video are looked at.
+pub const LAYER_TICK: Duration = Duration::from_millis(125);
+/// A layer that brought nothing for this long while others did does not flow.
+pub const LAYER_SILENT_AFTER: Duration = Duration::from_millis(500);
+/// How often the bit rates of layers are told on, to control and to the viewers' choice.
+pub const LAYER_RATES_INTERVAL: Duration = Duration::from_secs(1);
+/// A viewer moves to a larger layer once that has fitted for this long, with
+/// [`LAYER_MARGIN_PERCENT`] to spare; to a smaller one at once.
+pub const LAYER_UP_AFTER: Duration = Duration::from_secs(3);
+/// See [`LAYER_UP_AFTER`].
+pub const LAYER_MARGIN_PERCENT: u64 = 15;
+/// How long a fall of what a viewer says it can receive (REMB) is believed. The receiver estimates
+/// by what it is sent: on a small layer it never says that a larger one would fit.
+pub const REMB_BELIEVED_FOR: Duration = Duration::from_secs(10);
+/// The same, after it fell again and again as soon as it was no longer believed.
+pub const REMB_BELIEVED_FOR_MAX: Duration = Duration::from_secs(120);
+
 /// A connected peer that was not heard for this long is shown as `disconnected`. Browsers check
 /// consent every 2.5 s, aiortc and libnice more rarely but send reports at least every 5 s.
 pub const DISCONNECTED_AFTER: Duration = Duration::from_secs(7);

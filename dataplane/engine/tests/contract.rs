@@ -413,6 +413,8 @@ fn content_of_the_simulation_is_what_arrives() {
         index: 0,
         count: 1,
         key: true,
+        layer: 0,
+        picture: 2,
         captured: ms(3),
     };
     let payload = content.render(Piece::Video, 100);

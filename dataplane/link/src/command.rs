@@ -1,7 +1,7 @@
 //! What control asks of the data plane.
 
 use crate::{
-    Epoch, MediaKind, RequestId, SessionId, ShardIndex, StreamId,
+    Epoch, MediaKind, RequestId, Selection, SessionId, ShardIndex, StreamId,
     event::{CloseReason, TrackInfo},
 };
 
@@ -147,6 +147,11 @@ pub enum SessionCommand {
         /// True forwards nothing of this kind.
         muted: bool,
     },
+    /// Which of the stream's layers this viewer wants, from now on and of whoever publishes.
+    Select {
+        /// Its choice.
+        selection: Selection,
+    },
 }
 
 impl std::fmt::Debug for SessionCommand {
@@ -160,6 +165,9 @@ impl std::fmt::Debug for SessionCommand {
             SessionCommand::Close { reason } => f.debug_tuple("Close").field(reason).finish(),
             SessionCommand::Mute { kind, muted } => {
                 f.debug_tuple("Mute").field(kind).field(muted).finish()
+            }
+            SessionCommand::Select { selection } => {
+                f.debug_tuple("Select").field(selection).finish()
             }
         }
     }

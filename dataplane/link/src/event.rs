@@ -1,6 +1,6 @@
 //! What the data plane tells control.
 
-use crate::{Epoch, MediaKind, RequestId, SessionId, ShardIndex, StreamId};
+use crate::{Epoch, LayerInfo, MediaKind, RequestId, SessionId, ShardIndex, StreamId};
 
 /// From the negotiator or a shard to control. Reliable: the queues are sized by the session caps.
 #[derive(Debug)]
@@ -62,6 +62,14 @@ pub enum Event {
         epoch: Epoch,
         /// The codecs in use, one entry a track.
         tracks: Vec<TrackInfo>,
+    },
+    /// The layers of a publisher's video, where it sends several: when it came, when one of them
+    /// came, went or changed its size, and their bit rates now and then.
+    Layers {
+        /// The publisher's session.
+        session: SessionId,
+        /// In its offer's order.
+        layers: Vec<LayerInfo>,
     },
     /// A viewer cannot be sent a track of this publisher: its answer has no codec for it. Told once
     /// for each publisher.

@@ -12,6 +12,7 @@
 mod command;
 mod event;
 mod ids;
+mod layer;
 mod port;
 pub mod queue;
 mod relay;
@@ -20,8 +21,10 @@ mod report;
 pub use command::{Answer, Command, Live, Locality, Negotiate, Role, SessionCommand};
 pub use event::{CloseReason, Event, PatchOutcome, PatchRefusal, Refusal, SessionState, TrackInfo};
 pub use ids::{Epoch, MediaKind, PeerAddr, RequestId, SessionId, ShardIndex, StreamId, Transport};
+pub use layer::{LAYERS_ALL, LAYERS_MAX, LayerInfo, LayerState, Selection};
 pub use port::{ControlPort, PlanePort, ShardUplink, line};
 pub use relay::{
-    CodecDescription, PacketMeta, PassedExtensions, Relay, RelayPacket, TrackDescription,
+    CodecDescription, PacketMeta, PassedExtensions, PictureCodec, PictureNumbers, Relay,
+    RelayPacket, TrackDescription,
 };
 pub use report::{LoopReport, Reception, Report, SessionReport, TrackReport, Traffic};

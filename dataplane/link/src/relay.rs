@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::{Epoch, MediaKind, ShardIndex, StreamId};
+use crate::{Epoch, LAYERS_MAX, LayerState, MediaKind, ShardIndex, StreamId};
 
 /// Between two shards. When the queue is full the oldest is dropped and counted.
 #[derive(Debug)]
@@ -42,6 +42,29 @@ pub enum Relay {
     KeyframeWanted {
         /// The stream.
         stream: StreamId,
+        /// Of these layers, one bit each.
+        layers: u8,
+    },
+    /// What the layers of a stream's video carry, where it has several.
+    Layers {
+        /// The stream.
+        stream: StreamId,
+        /// Of this publisher.
+        epoch: Epoch,
+        /// By place in the description's rids.
+        layers: [LayerState; LAYERS_MAX],
+    },
+    /// The layers that viewers of this shard are sent or change to; the others need not be told
+    /// packet by packet. All of them until this is said.
+    LayersWanted {
+        /// The stream.
+        stream: StreamId,
+        /// Of this publisher.
+        epoch: Epoch,
+        /// Who wants them.
+        shard: ShardIndex,
+        /// One bit each.
+        layers: u8,
     },
     /// This peer address belongs to a session of `shard` (told after its ICE check succeeded).
     Route {
@@ -84,7 +107,7 @@ pub struct PacketMeta {
     pub track: u8,
     /// Its kind.
     pub kind: MediaKind,
-    /// Simulcast layer, 0 without simulcast.
+    /// Simulcast layer, by its place in the description's rids; 0 without simulcast.
     pub layer: u8,
     /// The publisher's payload type.
     pub pt: u8,
@@ -106,8 +129,30 @@ pub struct PacketMeta {
     pub captured_at: Instant,
     /// When it arrived.
     pub arrived_at: Instant,
+    /// The running numbers of pictures in its payload, where the codec has them.
+    pub pictures: Option<PictureNumbers>,
     /// Header extensions that travel through (RFC 8285 values, publisher's encoding).
     pub extensions: PassedExtensions,
+}
+
+/// The running numbers in a VP8 or VP9 payload descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PictureNumbers {
+    /// Whose descriptor it is.
+    pub codec: PictureCodec,
+    /// The picture id, 0..=32767; 0 where it is not sent.
+    pub picture_id: u16,
+    /// The number of base-layer pictures; 0 where it is not sent.
+    pub tl0_pic_idx: u8,
+}
+
+/// A codec whose payload descriptor counts pictures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PictureCodec {
+    /// RFC 7741 §4.2.
+    Vp8,
+    /// RFC 9628 §4.2.
+    Vp9,
 }
 
 /// Header extensions that are the publisher's word to the viewer.
@@ -138,6 +183,9 @@ pub struct TrackDescription {
     pub kind: MediaKind,
     /// Payload types in the offer's order: number, encoding name, clock rate, channels, fmtp.
     pub codecs: Vec<CodecDescription>,
+    /// Names of its simulcast layers, at most [`LAYERS_MAX`], in the offer's order; empty without
+    /// simulcast.
+    pub rids: Vec<String>,
 }
 
 /// One payload type of a publisher.

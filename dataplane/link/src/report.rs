@@ -44,6 +44,9 @@ pub struct TrackReport {
     pub keyframes: u64,
     /// Retransmissions to a viewer (RFC 4588), not part of `traffic`.
     pub repeated: Traffic,
+    /// The layer a viewer is sent, by its place in the publisher's offer; `None` without simulcast
+    /// and for publishers.
+    pub layer: Option<u8>,
     /// What a viewer reports of what it receives.
     pub reception: Reception,
 }

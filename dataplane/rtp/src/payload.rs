@@ -6,8 +6,11 @@
 pub mod av1;
 pub mod h264;
 pub mod h265;
+mod size;
 pub mod vp8;
 pub mod vp9;
+
+pub use size::PictureSize;
 
 /// The codecs whose payloads are understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -21,6 +21,8 @@ pub struct Capabilities {
     pub extensions: Vec<Extension>,
     /// Whether `a=simulcast` is answered. Without it a publisher sends its first layer only.
     pub simulcast: bool,
+    /// Simulcast layers that are agreed; those an offer names after them are left out.
+    pub layers_max: usize,
     /// Whether an `m=application` section becomes a data channel transport.
     pub data_channels: bool,
     /// Whether we are an ICE-lite agent (RFC 8445 §2.5).
@@ -49,6 +51,7 @@ impl Default for Capabilities {
             ],
             extensions: Extension::KNOWN.to_vec(),
             simulcast: true,
+            layers_max: 4,
             data_channels: true,
             ice_lite: true,
             // RFC 8285 §4.2: as much as a one-byte header extension element can carry.

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use crate::capabilities::{Capabilities, Role};
 use crate::codec::MediaKind;
 use crate::error::Unsupported;
+use crate::extension::Extension;
 use crate::negotiate;
 use crate::offer::Offer;
 use crate::plan::{
@@ -347,8 +348,14 @@ fn accept_media(
         });
     }
     let (rids, simulcast) = match role {
-        Role::Publish if capabilities.simulcast => simulcast(section, &codecs, capabilities),
+        Role::Publish if capabilities.simulcast && tells_layers(&extensions) => {
+            simulcast(section, &codecs, capabilities)
+        }
         _ => (Vec::new(), Vec::new()),
+    };
+    let sim_ssrcs = match role {
+        Role::Publish if capabilities.simulcast && simulcast.is_empty() => sim_ssrcs(section),
+        _ => Vec::new(),
     };
     Ok(TrackPlan {
         mid: mid_of(section),
@@ -362,7 +369,10 @@ fn accept_media(
         codecs,
         extensions,
         ssrcs: ssrcs(section),
-        sim_ssrcs: section.sim_group.clone(),
+        sim_ssrcs: sim_ssrcs
+            .into_iter()
+            .take(capabilities.layers_max)
+            .collect(),
         rids,
         simulcast,
         msid: section.msid.clone(),
@@ -471,6 +481,25 @@ fn ssrcs(section: &Section) -> Vec<SsrcPlan> {
         .collect()
 }
 
+/// RFC 8853 §5.5: which layer a packet is of, and of which section, stands in its header extensions
+/// alone.
+fn tells_layers(extensions: &[ExtensionPlan]) -> bool {
+    let agreed = |wanted| extensions.iter().any(|known| known.extension == wanted);
+    agreed(Extension::Mid) && agreed(Extension::Rid)
+}
+
+/// The sources of simulcast as it was said before there were rids, each of them announced.
+fn sim_ssrcs(section: &Section) -> Vec<u32> {
+    let announced = |ssrc: &u32| section.ssrcs.iter().any(|known| known.ssrc == *ssrc);
+    let mut ssrcs: Vec<u32> = Vec::new();
+    for ssrc in section.sim_group.iter().copied().filter(announced) {
+        if !ssrcs.contains(&ssrc) {
+            ssrcs.push(ssrc);
+        }
+    }
+    ssrcs
+}
+
 /// RFC 8853 §5.3.2: streams whose rid cannot be used fall out, the rest is answered.
 fn simulcast(
     section: &Section,
@@ -480,6 +509,9 @@ fn simulcast(
     let mut rids: Vec<RidPlan> = Vec::new();
     let mut layers = Vec::new();
     for layer in &section.simulcast_send {
+        if layers.len() == capabilities.layers_max {
+            break;
+        }
         let mut alternatives = Vec::new();
         for (id, paused) in layer {
             let known = section.rids.iter().find(|rid| rid.sends && rid.id == *id);
@@ -540,8 +572,7 @@ fn check_payload_types(offer: &Offer, sections: &[SectionPlan]) -> Result<(), Un
 /// RFC 9143 §9.2, RFC 8285 §5: within a bundle an id means one extension. The earlier section
 /// keeps it, the later one does without. Arrival times are told only of numbered packets.
 fn settle_extensions(sections: &mut [SectionPlan]) {
-    let mut owners: std::collections::BTreeMap<u8, crate::extension::Extension> =
-        std::collections::BTreeMap::new();
+    let mut owners: std::collections::BTreeMap<u8, Extension> = std::collections::BTreeMap::new();
     for section in sections {
         let SectionPlan::Media(track) = section else {
             continue;
@@ -552,13 +583,14 @@ fn settle_extensions(sections: &mut [SectionPlan]) {
                 .or_insert_with(|| agreed.extension.clone())
                 == &agreed.extension
         });
-        if track
-            .extension_id(&crate::extension::Extension::TransportSequence)
-            .is_none()
-        {
+        if track.extension_id(&Extension::TransportSequence).is_none() {
             for codec in &mut track.codecs {
                 codec.feedback.transport_cc = false;
             }
+        }
+        if !tells_layers(&track.extensions) {
+            track.rids.clear();
+            track.simulcast.clear();
         }
     }
 }

@@ -188,7 +188,8 @@ pub struct TrackPlan {
     pub extensions: Vec<ExtensionPlan>,
     /// What the peer said about its own SSRCs; RTX ones stand with those they repair.
     pub ssrcs: Vec<SsrcPlan>,
-    /// The SSRCs of `a=ssrc-group:SIM`, lowest layer first as offered.
+    /// The SSRCs of `a=ssrc-group:SIM`, lowest layer first as offered; empty where simulcast is not
+    /// wanted or agreed by rids.
     pub sim_ssrcs: Vec<u32>,
     /// The rids the peer sends, in the offer's order; empty where simulcast is not agreed.
     pub rids: Vec<RidPlan>,

@@ -545,7 +545,9 @@ fn feedback_for_all_payload_types_counts_for_each() {
 #[test]
 fn paused_and_alternative_streams_are_answered_without_marks() {
     // RFC 8853 §5.1, §5.3.2
-    let rids = "a=rid:a send pt=96\na=rid:b send pt=97\na=rid:c send max-width=640\n\
+    let rids = "a=extmap:3 urn:ietf:params:rtp-hdrext:sdes:mid\n\
+                a=extmap:4 urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id\n\
+                a=rid:a send pt=96\na=rid:b send pt=97\na=rid:c send max-width=640\n\
                 a=rid:d send\na=rid:e recv\na=simulcast:recv e send a,~b;~c;d;ghost\n";
     let text = offer("", &[video("0", "sendonly") + rids]);
     let paused = plan(&text, Role::Publish).unwrap();
@@ -574,9 +576,51 @@ fn paused_and_alternative_streams_are_answered_without_marks() {
     let long = text
         .replace("rid:d ", "rid:dddddddddd ")
         .replace(";d;", ";dddddddddd;");
-    let first = plan(&long, Role::Publish).unwrap();
-    assert!(first.tracks().next().unwrap().simulcast.is_empty());
-    assert!(!render_answer(&first, &local()).contains("a=rid"));
+    // RFC 8853 §5.5: nor where packets could not say their rid.
+    let mute = text.replace("sdes:rtp-stream-id", "sdes:other");
+    for text in [long, mute] {
+        let first = plan(&text, Role::Publish).unwrap();
+        assert!(first.tracks().next().unwrap().simulcast.is_empty());
+        assert!(!render_answer(&first, &local()).contains("a=rid"));
+    }
+}
+
+#[test]
+fn layers_beyond_the_limit_are_left_out_of_the_answer() {
+    // RFC 8853 §5.3.2: an answerer takes fewer streams by naming fewer.
+    let rids: String = (0..6).map(|id| format!("a=rid:{id} send\n")).collect();
+    let extensions = "a=extmap:3 urn:ietf:params:rtp-hdrext:sdes:mid\n\
+                      a=extmap:4 urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id\n";
+    let section = video("0", "sendonly") + extensions + &rids + "a=simulcast:send 0;1;2;3;4;5\n";
+    let plan = plan(&offer("", &[section]), Role::Publish).unwrap();
+    let answer = render_answer(&plan, &local());
+    assert!(answer.contains("a=simulcast:recv 0;1;2;3\r\n"), "{answer}");
+    assert_eq!(answer.matches("a=rid:").count(), 4);
+}
+
+#[test]
+fn simulcast_by_a_group_of_sources_counts_where_no_rids_do() {
+    let ssrcs: String = (1..=6).map(|n| format!("a=ssrc:{n} cname:c\n")).collect();
+    let section = video("0", "sendonly") + &ssrcs + "a=ssrc-group:SIM 1 2 2 9 3 4 5 6\n";
+    let sims = |role, capabilities: &Capabilities| {
+        let direction = if role == Role::Publish {
+            "sendonly"
+        } else {
+            "recvonly"
+        };
+        let text = offer("", &[section.replace("sendonly", direction)]);
+        let plan = judge(&parse(&text).unwrap(), role, capabilities).unwrap();
+        plan.tracks().next().unwrap().sim_ssrcs.clone()
+    };
+    // Announced ones, each once, up to the limit.
+    let all = Capabilities::default();
+    assert_eq!(sims(Role::Publish, &all), [1, 2, 3, 4]);
+    assert!(sims(Role::Subscribe, &all).is_empty());
+    let none = Capabilities {
+        simulcast: false,
+        ..all
+    };
+    assert!(sims(Role::Publish, &none).is_empty());
 }
 
 #[test]

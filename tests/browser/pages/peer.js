@@ -31,7 +31,7 @@ function follow(next) {
   });
 }
 
-globalThis.publish = async (url, { codec = '', bitrateMax = 800_000, width = 320, height = 240, kinds = ['audio', 'video'], token = '', onlyOffer = '', scalabilityMode = '', onlyTcp = false } = {}) => {
+globalThis.publish = async (url, { codec = '', bitrateMax = 800_000, width = 320, height = 240, kinds = ['audio', 'video'], token = '', onlyOffer = '', scalabilityMode = '', layers = [], onlyTcp = false } = {}) => {
   const stream = await navigator.mediaDevices.getUserMedia({
     audio: kinds.includes('audio') && { echoCancellation: false, noiseSuppression: false, autoGainControl: false },
     video: kinds.includes('video') && { width, height, frameRate: 20 },
@@ -40,6 +40,7 @@ globalThis.publish = async (url, { codec = '', bitrateMax = 800_000, width = 320
   video.srcObject = stream;
   follow(new Publisher(url, stream, { codec, bitrateMax, token }));
   if (scalabilityMode) session.addEventListener('connection', ({ detail }) => encodeInLayers(detail.pc, scalabilityMode), { once: true });
+  if (layers.length > 0) session.addEventListener('connection', ({ detail }) => encodeTimes(detail.pc, layers), { once: true });
   if (onlyOffer) session.addEventListener('connection', ({ detail }) => limitOffer(detail.pc, onlyOffer), { once: true });
   if (onlyTcp) session.addEventListener('connection', ({ detail }) => leaveTcpAlone(detail.pc));
   await session.start();
@@ -88,6 +89,12 @@ function encodeInLayers(pc, scalabilityMode) {
     const sendEncodings = init.sendEncodings?.map((encoding) => ({ ...encoding, scalabilityMode }));
     return add(track, { ...init, sendEncodings });
   };
+}
+
+// Several streams of the same picture (RFC 8853), each with its rid, scale and bit rate.
+function encodeTimes(pc, layers) {
+  const add = pc.addTransceiver.bind(pc);
+  pc.addTransceiver = (track, init) => add(track, track.kind === 'video' ? { ...init, sendEncodings: layers } : init);
 }
 
 // A peer whose network lets no UDP out, as far as it knows of the server's addresses.

@@ -28,6 +28,6 @@ pub use whitewater_link as link_types;
 pub use link::{Burst, Link, Path};
 pub use media::{Content, NotOurs, Piece};
 pub use peer::{PeerConfig, Tracks, VideoFormat};
-pub use publisher::{Published, Script};
+pub use publisher::{Encoding, Published, Script, THREE_LAYERS};
 pub use viewer::{Heard, Shown, Track, Watched};
 pub use world::{PeerId, Tapped, Way, World};

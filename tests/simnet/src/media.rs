@@ -16,6 +16,11 @@ pub struct Content {
     pub count: u16,
     /// A key frame.
     pub key: bool,
+    /// How often width and height of its layer were halved; 0 without simulcast.
+    pub layer: u8,
+    /// The number its picture has in the payload descriptor, 0..=32767; none in audio. Servers may
+    /// change it.
+    pub picture: u16,
     /// When it was captured, since the world began.
     pub captured: Duration,
 }
@@ -47,6 +52,7 @@ impl Content {
         payload.extend_from_slice(&self.index.to_be_bytes());
         payload.extend_from_slice(&self.count.to_be_bytes());
         payload.push(u8::from(self.key));
+        payload.push(self.layer);
         payload.extend_from_slice(&(self.captured.as_micros() as u64).to_be_bytes());
         payload.extend_from_slice(&[0; 4]);
         let mut filler = self.frame ^ u32::from(self.index) << 16;
@@ -77,13 +83,19 @@ impl Content {
                 .iter()
                 .fold(0_u64, |sum, &byte| sum << 8 | u64::from(byte))
         };
+        let picture = match (piece, payload.get(2..4)) {
+            (Piece::Video, Some(bytes)) => u16::from(bytes[0] & 0x7f) << 8 | u16::from(bytes[1]),
+            _ => 0,
+        };
         let content = Content {
             publisher: number(4, 4) as u32,
             frame: number(8, 4) as u32,
             index: number(12, 2) as u16,
             count: number(14, 2) as u16,
             key: number(16, 1) == 1,
-            captured: Duration::from_micros(number(17, 8)),
+            layer: number(17, 1) as u8,
+            picture,
+            captured: Duration::from_micros(number(18, 8)),
         };
         let mut unsummed = body.to_vec();
         unsummed[SUM_AT..BODY_SIZE].fill(0);
@@ -96,11 +108,15 @@ impl Content {
     /// a frame tag (RFC 6386 §9.1): the inverse key frame bit, and the start code of key frames.
     fn vp8_head(&self) -> Vec<u8> {
         let first = self.index == 0;
-        let picture = (self.frame as u16 | 0x8000).to_be_bytes();
+        let picture = (self.picture | 0x8000).to_be_bytes();
         let start = if first { 0x10 } else { 0 };
         let mut head = vec![0x80 | start, 0x80, picture[0], picture[1]];
         let tag = match (first, self.key) {
-            (true, true) => [0x10, 0x02, 0x00, 0x9d, 0x01, 0x2a, 0x80, 0x02, 0xe0, 0x01],
+            (true, true) => {
+                let [width, height] = [640_u16, 480].map(|side| (side >> self.layer).to_le_bytes());
+                let ([w, x], [y, z]) = (width, height);
+                [0x10, 0x02, 0x00, 0x9d, 0x01, 0x2a, w, x, y, z]
+            }
             (true, false) => [0x31, 0x01, 0x00, 0, 0, 0, 0, 0, 0, 0],
             (false, _) => [0x5a; 10],
         };
@@ -116,8 +132,8 @@ fn checksum(bytes: &[u8]) -> u32 {
 
 const MAGIC: [u8; 4] = *b"wwsn";
 const VP8_HEAD_SIZE: usize = 14;
-const SUM_AT: usize = 25;
-const BODY_SIZE: usize = 29;
+const SUM_AT: usize = 26;
+const BODY_SIZE: usize = 30;
 /// The smallest payload that carries everything.
 pub(crate) const SIZE_MIN: usize = VP8_HEAD_SIZE + BODY_SIZE;
 
@@ -133,6 +149,8 @@ mod tests {
             index: 2,
             count: 3,
             key: true,
+            layer: 1,
+            picture: 0,
             captured: Duration::from_micros(1_234_567),
         };
         for piece in [Piece::Video, Piece::Audio] {
@@ -142,7 +160,15 @@ mod tests {
             for bit in 0..payload.len() * 8 {
                 let mut wrong = payload.clone();
                 wrong[bit / 8] ^= 1 << (bit % 8);
-                assert_eq!(Content::parse(piece, &wrong), Err(NotOurs), "bit {bit}");
+                // A picture's number is the server's to change, and is read as it stands.
+                let renumbered = piece == Piece::Video && (16..32).contains(&bit) && bit != 23;
+                let read = Content::parse(piece, &wrong);
+                let same = Content {
+                    picture: 0,
+                    ..read.unwrap_or(content)
+                };
+                assert_eq!(read.is_ok(), renumbered, "bit {bit}");
+                assert!(same == content && read != Ok(content), "bit {bit}");
             }
         }
     }

@@ -4,10 +4,13 @@ use std::net::SocketAddr;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use str0m::bwe::Bitrate;
 use str0m::change::{SdpAnswer, SdpPendingOffer};
 use str0m::config::DtlsCert;
 use str0m::format::{Codec, FormatParams};
-use str0m::media::{Direction, Frequency, KeyframeRequestKind, MediaKind, Mid};
+use str0m::media::{
+    Direction, Frequency, KeyframeRequestKind, MediaKind, Mid, Simulcast, SimulcastLayer,
+};
 use str0m::net::{DatagramRecv, Protocol, Receive};
 use str0m::rtp::ExtensionMap;
 use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
@@ -140,9 +143,19 @@ impl Peer {
             None => Direction::RecvOnly,
         };
         let mut changes = rtc.sdp_api();
-        let mut add = |kind| changes.add_media(kind, direction, None, None, None);
-        let audio_mid = (config.tracks != Tracks::Video).then(|| add(MediaKind::Audio));
-        let video_mid = (config.tracks != Tracks::Audio).then(|| add(MediaKind::Video));
+        let layers = config
+            .script
+            .layers
+            .iter()
+            .filter(|_| place.epoch.is_some());
+        let send: Vec<SimulcastLayer> = layers.map(|e| SimulcastLayer::new(e.rid)).collect();
+        let simulcast = (!send.is_empty()).then(|| Simulcast {
+            send,
+            recv: Vec::new(),
+        });
+        let mut add = |kind, layers| changes.add_media(kind, direction, None, None, layers);
+        let audio_mid = (config.tracks != Tracks::Video).then(|| add(MediaKind::Audio, None));
+        let video_mid = (config.tracks != Tracks::Audio).then(|| add(MediaKind::Video, simulcast));
         let (offer, pending) = changes.apply().expect("an offer with sections");
         let mut offer = offer.to_sdp_string();
         if config.forged_fingerprint {
@@ -271,12 +284,25 @@ impl Peer {
         match (event, &mut self.side) {
             (Event::Connected, _) => self.connected_at = Some(now),
             (Event::Closed, _) => self.closed_at = Some(now),
-            (Event::KeyframeRequest(_), Side::Publisher(publisher)) => publisher.requested(now),
+            (Event::KeyframeRequest(request), Side::Publisher(publisher)) => {
+                publisher.requested(now, request.rid);
+            }
             (Event::RtpPacket(packet), Side::Viewer(viewer)) => {
                 let video = self.video_pts.contains(&*packet.header.payload_type);
                 viewer.packet(now, video, &packet);
             }
             _ => {}
+        }
+    }
+
+    /// Says by REMB what it can receive.
+    pub(crate) fn say_bitrate(&mut self, bps: u64) {
+        let Some(mid) = self.video_mid else {
+            return;
+        };
+        let mut api = self.rtc.direct_api();
+        if let Some(stream) = api.stream_rx_by_mid(mid, None) {
+            stream.request_remb(Bitrate::bps(bps));
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use str0m::Rtc;
-use str0m::media::Mid;
+use str0m::media::{Mid, Rid};
 use str0m::rtp::{ExtensionValues, RtpWrite};
 
 use crate::media::{Content, Piece, SIZE_MIN};
@@ -28,6 +28,8 @@ pub struct Script {
     pub timestamp_start: u32,
     /// How long a video frame takes from capture to sending; audio takes none.
     pub encoding_takes: Duration,
+    /// The layers it sends, in the offer's order; none: one without a rid.
+    pub layers: Vec<Encoding>,
     /// Header extensions of video packets.
     pub video_extensions: fn() -> ExtensionValues,
     /// Header extensions of audio packets.
@@ -45,16 +47,44 @@ impl Default for Script {
             seq_start: 1_000,
             timestamp_start: 3_000_000_000,
             encoding_takes: Duration::from_millis(20),
+            layers: Vec::new(),
             video_extensions: ExtensionValues::default,
             audio_extensions: ExtensionValues::default,
         }
     }
 }
 
+/// One simulcast layer: every picture, in another size.
+#[derive(Clone, Debug)]
+pub struct Encoding {
+    /// What its packets say in their extension.
+    pub rid: &'static str,
+    /// How often width, height and packets of a frame are halved.
+    pub halvings: u8,
+}
+
+/// Three layers, largest first.
+pub const THREE_LAYERS: [Encoding; 3] = [
+    Encoding {
+        rid: "h",
+        halvings: 0,
+    },
+    Encoding {
+        rid: "m",
+        halvings: 1,
+    },
+    Encoding {
+        rid: "l",
+        halvings: 2,
+    },
+];
+
 /// A publisher and what it did.
 pub struct Published {
-    /// When key frames were asked for.
+    /// When key frames were asked for, of whatever layer.
     pub requests: Vec<Instant>,
+    /// The same, with the layer's place in the script.
+    pub layer_requests: Vec<(Instant, usize)>,
     /// Video frames sent.
     pub frames: u32,
     /// Audio packets sent.
@@ -68,16 +98,22 @@ pub struct Published {
     began: Instant,
     video_at: Option<Instant>,
     audio_at: Option<Instant>,
-    video_seq: u64,
+    /// By layer.
+    video_seqs: Vec<u64>,
     audio_seq: u64,
-    key_wanted: bool,
+    /// By layer.
+    keys_wanted: Vec<bool>,
+    /// Layers that send nothing for now.
+    pub(crate) silent: Vec<usize>,
 }
 
 impl Published {
     pub(crate) fn new(number: u32, began: Instant, config: &PeerConfig) -> Self {
+        let layers = config.script.layers.len().max(1);
         let vp8 = |format: &&crate::VideoFormat| format.codec == str0m::format::Codec::Vp8;
         Published {
             requests: Vec::new(),
+            layer_requests: Vec::new(),
             frames: 0,
             audio_packets: 0,
             paused: false,
@@ -87,9 +123,13 @@ impl Published {
             began,
             video_at: None,
             audio_at: None,
-            video_seq: u64::from(config.script.seq_start),
+            // Layers have nothing in common.
+            video_seqs: (0..layers as u64)
+                .map(|layer| u64::from(config.script.seq_start) + 7_777 * layer)
+                .collect(),
             audio_seq: u64::from(config.script.seq_start),
-            key_wanted: true,
+            keys_wanted: vec![true; layers],
+            silent: Vec::new(),
             script: config.script.clone(),
         }
     }
@@ -99,9 +139,12 @@ impl Published {
         self.number
     }
 
-    pub(crate) fn requested(&mut self, now: Instant) {
+    pub(crate) fn requested(&mut self, now: Instant, rid: Option<Rid>) {
         self.requests.push(now);
-        self.key_wanted = true;
+        let is = |layer: &Encoding| Some(Rid::from(layer.rid)) == rid;
+        let layer = self.script.layers.iter().position(is).unwrap_or(0);
+        self.layer_requests.push((now, layer));
+        self.keys_wanted[layer] = true;
     }
 
     pub(crate) fn due(&self) -> Option<Instant> {
@@ -119,7 +162,10 @@ impl Published {
             let at = *self.video_at.get_or_insert(now);
             if at <= now {
                 self.video_at = Some(at + self.script.frame_interval);
-                self.send_frame(now, rtc, mid);
+                for layer in 0..self.keys_wanted.len() {
+                    self.send_frame(now, rtc, mid, layer);
+                }
+                self.frames += u32::from(!self.paused && self.video_pt.is_some());
             }
         }
         if let Some(mid) = audio {
@@ -131,22 +177,30 @@ impl Published {
         }
     }
 
-    fn send_frame(&mut self, now: Instant, rtc: &mut Rtc, mid: Mid) {
+    fn send_frame(&mut self, now: Instant, rtc: &mut Rtc, mid: Mid, layer: usize) {
         let Some(pt) = self.video_pt.filter(|_| !self.paused) else {
             return;
         };
+        if self.silent.contains(&layer) {
+            // It comes back with a key frame.
+            self.keys_wanted[layer] = true;
+            return;
+        }
+        let encoding = self.script.layers.get(layer);
+        let (rid, halvings) = encoding.map_or((None, 0), |e| (Some(Rid::from(e.rid)), e.halvings));
         let captured_at = now.checked_sub(self.script.encoding_takes).unwrap_or(now);
         let captured = captured_at.saturating_duration_since(self.began);
         let every = self.script.key_every;
-        let key =
-            std::mem::take(&mut self.key_wanted) || every > 0 && self.frames.is_multiple_of(every);
+        let asked = std::mem::take(&mut self.keys_wanted[layer]);
+        let key = asked || every > 0 && self.frames.is_multiple_of(every);
         let count = if key {
             self.script.key_packets
         } else {
             self.script.delta_packets
         };
+        let count = (count >> halvings).max(1);
         let mut api = rtc.direct_api();
-        let Some(stream) = api.stream_tx_by_mid(mid, None) else {
+        let Some(stream) = api.stream_tx_by_mid(mid, rid) else {
             return;
         };
         for index in 0..count {
@@ -156,13 +210,16 @@ impl Published {
                 index,
                 count,
                 key,
+                layer: halvings,
+                picture: (self.frames + 12_345 * layer as u32) as u16 & 0x7fff,
                 captured,
             };
             let payload = content.render(Piece::Video, self.script.payload_size.max(SIZE_MIN));
             let timestamp = self.timestamp(captured, 90_000);
+            let timestamp = timestamp.wrapping_add(1_234_567_890_u32.wrapping_mul(layer as u32));
             let packet = RtpWrite::new(
                 pt.into(),
-                self.video_seq.into(),
+                self.video_seqs[layer].into(),
                 timestamp,
                 captured_at,
                 payload,
@@ -171,9 +228,8 @@ impl Published {
             .ext_vals((self.script.video_extensions)())
             .nackable(true);
             stream.write_rtp(packet);
-            self.video_seq += 1;
+            self.video_seqs[layer] += 1;
         }
-        self.frames += 1;
     }
 
     fn send_audio(&mut self, now: Instant, rtc: &mut Rtc, mid: Mid) {
@@ -187,6 +243,8 @@ impl Published {
             index: 0,
             count: 1,
             key: false,
+            layer: 0,
+            picture: 0,
             captured,
         };
         let payload = content.render(Piece::Audio, AUDIO_SIZE);

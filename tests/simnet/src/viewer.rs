@@ -99,7 +99,8 @@ impl Track {
 fn follows(one: &Content, next: &Content) -> bool {
     let same_frame = next.frame == one.frame && next.index == one.index + 1;
     let next_frame = next.frame == one.frame + 1 && next.index == 0 && one.index + 1 == one.count;
-    one.publisher == next.publisher && (same_frame || next_frame)
+    let same = one.publisher == next.publisher && one.layer == next.layer;
+    same && (same_frame || next_frame)
 }
 
 struct Buffered {
@@ -257,11 +258,15 @@ impl Watched {
             // Without a start, or stuck at a loss, only a later key frame helps.
             let since = *self.stuck_since.get_or_insert(now);
             let waited = now.saturating_duration_since(since) >= STUCK_MAX;
-            let gave_up = self.next.is_none() || waited;
             let from = self.next.unwrap_or(0);
             let key = self.buffer.range(from..).find_map(|(seq, packet)| {
                 (packet.key_start && self.frame_end(*seq).is_some()).then_some(*seq)
             });
+            // Nothing that comes between can complete what the key frame cut off.
+            let is_cut = key.is_some_and(|key| {
+                self.buffer.range(from..key).count() as u64 == key.saturating_sub(from)
+            });
+            let gave_up = self.next.is_none() || waited || is_cut;
             match key.filter(|_| gave_up) {
                 Some(seq) => {
                     self.next = Some(seq);
@@ -319,7 +324,8 @@ impl Watched {
         let referenced = content.key
             || self.shown.last().is_some_and(|last| {
                 let last = last.content;
-                last.publisher == content.publisher && last.frame + 1 == content.frame
+                let before = (last.publisher, last.layer, last.frame + 1);
+                before == (content.publisher, content.layer, content.frame)
             });
         self.undecodable_shown += u64::from(!whole || !referenced);
         self.shown.push(Shown {

@@ -1,5 +1,7 @@
 //! The world: a clock, the engines of one node, the peers and what is under way between them.
 
+mod layering;
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -77,6 +79,8 @@ pub struct World {
     pub events: Vec<(Instant, Event)>,
     /// Datagrams at the server, when [`World::tap`] was called.
     pub tapped: Vec<Tapped>,
+    /// Video packets from shard to shard, by layer.
+    pub relayed: [u64; 8],
     tapping: bool,
     rng: StdRng,
     shards: Vec<Engine>,
@@ -127,6 +131,7 @@ impl World {
             began: now,
             events: Vec::new(),
             tapped: Vec::new(),
+            relayed: [0; 8],
             tapping: false,
             shard_due: vec![None; shards.len()],
             negotiator: Negotiator::new(identity.clone(), StdRng::seed_from_u64(!seed), &codecs),
@@ -735,6 +740,7 @@ impl World {
             };
         }
         for (to, relay) in out.relays {
+            self.count_relayed(&relay);
             self.push(now + self.relay_delay, What::Relay { to, relay });
         }
     }

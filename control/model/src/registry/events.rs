@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use whitewater_link::{
-    CloseReason, Command, Epoch, MediaKind, Report, Role, SessionCommand, SessionId, SessionState,
-    ShardIndex, StreamId, TrackInfo, Traffic,
+    CloseReason, Command, Epoch, LayerInfo, MediaKind, Report, Role, SessionCommand, SessionId,
+    SessionState, ShardIndex, StreamId, TrackInfo, Traffic,
 };
 
 use super::{Answered, Registry};
@@ -136,6 +136,13 @@ impl Registry {
         }
     }
 
+    /// What the layers of a publisher's video carry.
+    pub fn layers_are(&mut self, session: SessionId, layers: Vec<LayerInfo>) {
+        if let Some(found) = self.sessions.get_mut(&session) {
+            found.layers = layers;
+        }
+    }
+
     /// A publisher fell silent or was heard again.
     pub fn publisher_silent(&mut self, session: SessionId, silent: bool, now: Now) {
         if let Some(found) = self.sessions.get_mut(&session) {
@@ -171,6 +178,9 @@ impl Registry {
             let video = entry.tracks.iter().filter(|t| t.kind == MediaKind::Video);
             let video_bytes = video.map(|track| track.traffic.bytes).sum();
             session.video_rate.sample(now.mono, video_bytes);
+            let layer = entry.tracks.iter().find_map(|track| track.layer);
+            moved |= session.layer != layer;
+            session.layer = layer;
             if let Some(heard_at) = now.mono.checked_sub(entry.silent_for) {
                 session.heard_at = session.heard_at.max(heard_at);
             }

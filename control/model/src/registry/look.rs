@@ -59,8 +59,15 @@ impl Registry {
         StreamView {
             name: name.clone(),
             created_unix_ms: stream.created_unix_ms,
-            publish: self.side(stream.publisher.iter(), left, stream.published_before, now),
+            publish: self.side(
+                stream,
+                stream.publisher.iter(),
+                left,
+                stream.published_before,
+                now,
+            ),
             subscribe: self.side(
+                stream,
                 stream.viewers.values(),
                 stream.subscribe_left.unix_ms,
                 stream.subscribed_before,
@@ -72,14 +79,16 @@ impl Registry {
 
     fn side<'a>(
         &self,
+        stream: &Stream,
         ids: impl Iterator<Item = &'a SessionId>,
         left_unix_ms: u64,
         before: Traffic,
         now: Now,
     ) -> SideView {
-        let sessions: Vec<_> = ids
-            .filter_map(|id| self.sessions.get(id).map(|session| session.view(*id, now)))
-            .collect();
+        let publisher = stream.publisher.and_then(|id| self.sessions.get(&id));
+        let layers = publisher.map_or(&[][..], |publisher| &publisher.layers);
+        let view = |id| Some(self.sessions.get(id)?.view(*id, layers, now));
+        let sessions: Vec<_> = ids.filter_map(view).collect();
         let start = Stats {
             bytes: before.bytes,
             packets: before.packets,

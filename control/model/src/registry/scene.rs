@@ -1,6 +1,6 @@
 //! What a viewer's player is told of its stream, and what it may choose.
 
-use whitewater_link::{Epoch, MediaKind, SessionId};
+use whitewater_link::{Command, Epoch, MediaKind, SessionCommand, SessionId};
 
 use super::Registry;
 use crate::{Error, Layer, Now, Principal, Selection, StreamName};
@@ -29,19 +29,24 @@ impl Registry {
         })
     }
 
-    /// The layers of a stream's video. As long as one encoding of it is forwarded there is one,
-    /// without a name; none without a publisher or video.
+    /// The layers of a stream's video: without simulcast there is one, without a name; none without
+    /// a publisher or video.
     pub fn layers(&self, name: &StreamName, now: Now) -> Vec<Layer> {
         let stream = self.streams.get(name);
         let has_video = stream.is_some_and(|s| s.tracks.iter().any(|t| t.kind == MediaKind::Video));
         let publisher = stream
             .filter(|_| has_video)
             .and_then(|stream| self.sessions.get(&stream.publisher?));
-        let layer = publisher.map(|publisher| Layer {
-            bitrate_bps: publisher.video_rate.bps(now.mono),
-            ..Layer::default()
-        });
-        layer.into_iter().collect()
+        let Some(publisher) = publisher else {
+            return Vec::new();
+        };
+        if publisher.layers.is_empty() {
+            return vec![Layer {
+                bitrate_bps: publisher.video_rate.bps(now.mono),
+                ..Layer::default()
+            }];
+        }
+        publisher.layers.iter().map(Layer::from).collect()
     }
 
     /// Which m-line of a viewer's session, counted from 0, is video.
@@ -76,11 +81,17 @@ impl Registry {
             return Err(Error::NoSuchSession);
         };
         let is_line = line.is_none() || line == found.video_line;
-        let has_layer = layers.iter().any(|layer| selection.takes(layer));
+        let has_layer = layers.iter().any(|layer| layer.meets(&selection));
         if !is_line || (!selection.is_automatic() && !has_layer) {
             return Err(Error::NoSuchLayer);
         }
-        found.selection = selection;
+        found.selection = selection.clone();
+        let shard = found.shard;
+        self.outbox.push_back(Command::Session {
+            shard,
+            session,
+            command: SessionCommand::Select { selection },
+        });
         self.mute(name, session, principal, MediaKind::Video, false)
     }
 

@@ -4,7 +4,7 @@ mod feed;
 mod render;
 
 use hyper::{Method, StatusCode};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use whitewater_link::{MediaKind, SessionId};
 use whitewater_model::{Error, Selection, Side, StreamName};
 
@@ -108,6 +108,13 @@ impl Layer {
     }
 }
 
+/// A layer as Live777 lists them.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Encoding<'a> {
+    encoding_id: &'a str,
+}
+
 /// `/session/{stream}/{session}/layer`. Without simulcast there is one nameless layer: it can be
 /// switched off (DELETE) and on again (POST), but has no name to be listed by.
 pub(crate) async fn layer(
@@ -137,10 +144,16 @@ pub(crate) async fn layer(
             registry.mute(stream, id, principal, MediaKind::Video, true)
         })?,
         _ => {
-            return Err(Problem::new(
-                StatusCode::CONFLICT,
-                "the stream has no simulcast layers",
-            ));
+            let layers = context.registry().layers(stream, now());
+            let rids = layers.iter().filter_map(|layer| layer.rid.as_deref());
+            let list: Vec<_> = rids.map(|encoding_id| Encoding { encoding_id }).collect();
+            if list.is_empty() {
+                return Err(Problem::new(
+                    StatusCode::CONFLICT,
+                    "the stream has no simulcast layers",
+                ));
+            }
+            return Ok(json(render::to_json(&list)));
         }
     }
     Ok(empty(StatusCode::OK))

@@ -36,6 +36,9 @@ struct Session<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     cascade: Option<Cascade<'a>>,
     has_data_channel: bool,
+    /// Ours: the rid of the simulcast layer a viewer is sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    layer: Option<&'a str>,
     stats: Stats,
 }
 
@@ -157,6 +160,7 @@ fn session(view: &model::SessionView) -> Session<'_> {
             session_url: cascade.session_url.as_deref(),
         }),
         has_data_channel: view.has_data_channel,
+        layer: view.layer.as_deref(),
         stats: stats(view.stats),
     }
 }
@@ -177,7 +181,7 @@ fn stats(stats: model::Stats) -> Stats {
     }
 }
 
-fn to_json<T: Serialize>(value: &T) -> Vec<u8> {
+pub(super) fn to_json<T: Serialize>(value: &T) -> Vec<u8> {
     // Structs of texts, numbers and lists always serialise.
     serde_json::to_vec(value).unwrap_or_default()
 }

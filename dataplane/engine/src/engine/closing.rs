@@ -79,7 +79,7 @@ impl Core {
         match session.role {
             Role::Publish { epoch } => {
                 stream.unpublish(epoch);
-                for to in stream.wanting_shards() {
+                for (to, _) in stream.wanting_shards() {
                     let message = Relay::Ended { stream: id, epoch };
                     self.out.relays.push((to, message));
                 }

@@ -7,22 +7,23 @@ use str0m::Rtc;
 use str0m::media::KeyframeRequestKind;
 use str0m::rtp::RtpPacket;
 use whitewater_link::{
-    CloseReason, Epoch, Event, PacketMeta, Relay, RelayPacket, Role, SessionState, StreamId,
-    TrackInfo,
+    CloseReason, Epoch, Event, LAYERS_ALL, MediaKind, PacketMeta, Relay, RelayPacket, Role,
+    SessionState, StreamId, TrackInfo,
 };
 use whitewater_rtp::demux::{Kind, classify};
 
 use super::{Core, Datagram, Engine};
 use crate::drops::DropReason;
 use crate::forward::batch::Batch;
-use crate::forward::egress::{Packet, Turn};
+use crate::forward::egress::{Packet, Turn, bit};
 use crate::forward::extension;
-use crate::forward::ingress::KeyframeRequestForm;
+use crate::forward::ingress::{IngressTrack, KeyframeRequestForm};
+use crate::forward::pictures;
 use crate::forward::stream::Source;
 use crate::limits;
 use crate::session::connection::{Connection, Step};
 use crate::session::ice::LiteAgent;
-use crate::session::{Publisher, Session, Side};
+use crate::session::{Publisher, Session, Side, SourceTrack};
 
 impl Engine {
     /// Sends this turn's packets to the viewers here and to the shards that want them.
@@ -84,8 +85,11 @@ impl Core {
         if stream.wanted_by == 0 || !matches!(stream.source, Some(Source::Here(_))) {
             return;
         }
-        for to in stream.wanting_shards() {
+        for (to, layers) in stream.wanting_shards() {
             for packet in packets.iter() {
+                if packet.meta.kind == MediaKind::Video && layers & bit(packet.meta.layer) == 0 {
+                    continue;
+                }
                 let relayed = RelayPacket {
                     stream: id,
                     epoch,
@@ -196,8 +200,8 @@ impl Session {
             let mut scratch = std::mem::take(&mut core.scratch);
             let admitted = self.admits_source(datagram.bytes, &mut scratch);
             core.scratch = scratch;
-            if !admitted {
-                return core.drops.count(DropReason::Unauthentic);
+            if let Err(reason) = admitted {
+                return core.drops.count(reason);
             }
         }
         if let Err(error) = self.connection.receive(now, datagram.bytes) {
@@ -275,10 +279,14 @@ impl Session {
                     if stream.viewers.len() < limits::VIEWERS_PER_SHARD_MAX {
                         stream.viewers.push(key);
                     }
-                    core.wanted.push(self.stream);
+                    self.follow_choice(now, core);
+                    core.wanted.push((self.stream, self.awaited_layers()));
                 }
             }
             Side::Publisher(publisher) => {
+                if publisher.tracks.iter().any(IngressTrack::is_layered) {
+                    publisher.layers_at = Some(now);
+                }
                 if publisher.tracks.iter().any(|track| track.wants_remb) {
                     publisher.remb_at = Some(now);
                 }
@@ -299,7 +307,7 @@ impl Session {
             return;
         };
         let ssrc = *packet.header.ssrc;
-        let Some(index) = publisher.track_of(rtc, ssrc) else {
+        let Some(source) = publisher.source_of(rtc, ssrc) else {
             return;
         };
         if packet.payload.is_empty() {
@@ -315,15 +323,16 @@ impl Session {
             return;
         }
         let pt = *packet.header.payload_type;
-        publisher.note_codec(index, pt, ssrc, *stream, *epoch, core);
-        let Some(packet) = publisher.packet(now, index, packet, core) else {
+        publisher.note_codec(source, pt, *stream, *epoch, core);
+        let Some(packet) = publisher.packet(now, source, packet, core) else {
             return;
         };
         core.take_packet(*stream, packet);
     }
 
-    /// Asks the publisher for a key frame, if its time has come. Returns when to try again.
-    pub(super) fn request_keyframe(&mut self, now: Instant, fresh: bool) -> Option<Instant> {
+    /// Asks the publisher for key frames of these layers, one bit each, and of those that had to
+    /// wait, if their time has come. Returns when to try again.
+    pub(super) fn request_keyframe(&mut self, now: Instant, layers: u8) -> Option<Instant> {
         let Side::Publisher(publisher) = &mut self.side else {
             return None;
         };
@@ -333,28 +342,35 @@ impl Session {
             KeyframeRequestForm::Fir => KeyframeRequestKind::Fir,
             KeyframeRequestForm::None => return None,
         };
-        // Before its first packet there is nobody to ask, and the first frame is a key frame.
-        let ssrc = track.ssrc?;
-        let send = if fresh {
-            track.throttle.request(now)
-        } else {
-            track.throttle.poll(now)
-        };
-        if send {
-            track.report.keyframe_requests += 1;
-            let rtc = self.connection.media();
-            let mut api = rtc.map(Rtc::direct_api);
-            if let Some(stream) = api.as_mut().and_then(|api| api.stream_rx(&ssrc.into())) {
-                stream.request_keyframe(kind);
+        let mut due: Option<Instant> = None;
+        for (index, layer) in (0_u8..).zip(&mut track.layers) {
+            // Before its first packet there is nobody to ask, and the first frame is a key frame.
+            let Some(ssrc) = layer.ssrc else {
+                continue;
+            };
+            let send = if layers & bit(index) != 0 {
+                layer.throttle.request(now)
+            } else {
+                layer.throttle.poll(now)
+            };
+            if send {
+                track.report.keyframe_requests += 1;
+                let rtc = self.connection.media();
+                let mut api = rtc.map(Rtc::direct_api);
+                if let Some(stream) = api.as_mut().and_then(|api| api.stream_rx(&ssrc.into())) {
+                    stream.request_keyframe(kind);
+                }
             }
+            due = due.into_iter().chain(layer.throttle.due()).min();
         }
-        self.video_throttle_due()
+        due
     }
 
-    fn video_throttle_due(&mut self) -> Option<Instant> {
-        match &mut self.side {
-            Side::Publisher(publisher) => publisher.video()?.throttle.due(),
-            Side::Viewer(_) => None,
+    /// The layers whose next key frame this viewer waits for, one bit each.
+    pub(super) fn awaited_layers(&self) -> u8 {
+        match &self.side {
+            Side::Viewer(viewer) => viewer.awaits(),
+            Side::Publisher(_) => LAYERS_ALL,
         }
     }
 }
@@ -380,26 +396,28 @@ impl Publisher {
     /// Tells control which codec is in use, when that is news.
     fn note_codec(
         &mut self,
-        index: u8,
+        source: SourceTrack,
         pt: u8,
-        ssrc: u32,
         stream: StreamId,
         epoch: Epoch,
         core: &mut Core,
     ) {
-        let Some(track) = self.tracks.get_mut(usize::from(index)) else {
+        let Some(track) = self.tracks.get_mut(usize::from(source.track)) else {
             return;
         };
-        track.ssrc = Some(ssrc);
-        if track.pt == Some(pt) {
+        let Some(layer) = track.layers.get_mut(usize::from(source.layer)) else {
+            return;
+        };
+        layer.ssrc = Some(source.ssrc);
+        if layer.pt == Some(pt) {
             return;
         }
         let codec_of = |pt: Option<u8>| {
             let description = &track.description;
             pt.and_then(|pt| description.codecs.iter().find(|codec| codec.pt == pt))
         };
-        let news = codec_of(track.pt) != codec_of(Some(pt));
-        track.pt = Some(pt);
+        let news = codec_of(layer.pt) != codec_of(Some(pt));
+        layer.pt = Some(pt);
         if news {
             core.out.events.push(Event::StreamUp {
                 stream,
@@ -410,8 +428,8 @@ impl Publisher {
     }
 
     fn tracks_in_use(&self) -> Vec<TrackInfo> {
-        let info = |track: &crate::forward::ingress::IngressTrack| {
-            let codec = track.codec(track.pt?)?;
+        let info = |track: &IngressTrack| {
+            let codec = track.codec(track.layers.iter().find_map(|layer| layer.pt)?)?;
             Some(TrackInfo {
                 mid: track.mid.clone(),
                 kind: track.kind,
@@ -425,37 +443,40 @@ impl Publisher {
     fn packet(
         &mut self,
         now: Instant,
-        index: u8,
+        source: SourceTrack,
         packet: RtpPacket,
         core: &mut Core,
     ) -> Option<Packet> {
-        let track = self.tracks.get_mut(usize::from(index))?;
+        let track = self.tracks.get_mut(usize::from(source.track))?;
         let header = &packet.header;
-        track
-            .report
-            .traffic
-            .count(header.header_len + packet.payload.len());
+        let size = header.header_len + packet.payload.len();
+        track.report.traffic.count(size);
         let pt = *header.payload_type;
-        let keyframe_start = track.is_keyframe_start(pt, &packet.payload);
+        let codec = track.readable(pt);
+        let keyframe_start = codec.is_some_and(|codec| codec.is_key_frame_start(&packet.payload));
+        let layer = track.layers.get_mut(usize::from(source.layer))?;
+        layer.note(now, size, header.marker);
         if keyframe_start {
             track.report.keyframes += 1;
-            track.throttle.served();
+            layer.throttle.served();
+            layer.note_size(codec.and_then(|codec| codec.picture_size(&packet.payload)));
         }
         let report = packet
             .last_sender_info
             .as_ref()
             .map(|info| (info.ntp_time, info.rtp_time.numer() as u32));
         let timestamp = header.timestamp;
-        let captured_at = track.captured_at(now, pt, timestamp, report, &mut self.anchor);
+        let anchor = &mut self.anchor;
+        let captured_at = track.captured_at(now, source.layer, pt, timestamp, report, anchor);
         if track.muted {
             core.drops.count(DropReason::Muted);
             return None;
         }
         Some(Packet {
             meta: PacketMeta {
-                track: index,
+                track: source.track,
                 kind: track.kind,
-                layer: 0,
+                layer: source.layer,
                 pt,
                 marker: header.marker,
                 keyframe_start,
@@ -465,6 +486,7 @@ impl Publisher {
                 timestamp,
                 captured_at,
                 arrived_at: now,
+                pictures: codec.and_then(|codec| pictures::read(codec, &packet.payload)),
                 extensions: extension::passed(&header.ext_vals),
             },
             payload: packet.payload,

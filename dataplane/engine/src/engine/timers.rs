@@ -6,6 +6,7 @@ use str0m::bwe::Bitrate;
 use whitewater_link::{CloseReason, Event, Relay, SessionState, StreamId};
 
 use super::{Core, Engine};
+use crate::forward::egress::bit;
 use crate::forward::stream::Source;
 use crate::limits;
 use crate::session::{Session, Side};
@@ -39,18 +40,22 @@ impl Engine {
             let Some(stream) = self.core.streams.get_mut(&id) else {
                 continue;
             };
-            let mut fresh = false;
+            let mut layers = 0;
             if stream.retry_at.is_some_and(|at| at <= now) {
                 stream.retry_at = None;
                 let sessions = &self.sessions;
-                let waits = |key: &u32| {
-                    let session = sessions.get(*key as usize);
-                    session.is_some_and(|s| matches!(&s.side, Side::Viewer(v) if v.is_waiting()))
+                let awaited = |key: &u32| match sessions.get(*key as usize).map(|s| &s.side) {
+                    Some(Side::Viewer(viewer)) => viewer.awaits(),
+                    _ => 0,
                 };
-                fresh = stream.viewers.iter().any(waits);
+                layers = stream
+                    .viewers
+                    .iter()
+                    .map(awaited)
+                    .fold(0, |all, one| all | one);
             }
             let retry_at = stream.retry_at;
-            let again = self.request_keyframe(now, id, fresh);
+            let again = self.request_keyframe(now, id, layers);
             for at in [again, retry_at].into_iter().flatten() {
                 self.core.owe(id, at);
             }
@@ -61,27 +66,44 @@ impl Engine {
     pub(super) fn request_keyframes(&mut self, now: Instant) {
         let mut wanted = std::mem::take(&mut self.core.wanted);
         wanted.sort_unstable();
-        wanted.dedup();
-        for id in wanted.drain(..) {
-            if let Some(at) = self.request_keyframe(now, id, true) {
+        // What is wanted of one stream is asked for in one go.
+        wanted.dedup_by(|(id, layers), (kept, all)| {
+            let same = id == kept;
+            if same {
+                *all |= *layers;
+            }
+            same
+        });
+        for (id, layers) in wanted.drain(..) {
+            if let Some(at) = self.request_keyframe(now, id, layers) {
                 self.core.owe(id, at);
             }
         }
         self.core.wanted = wanted;
     }
 
-    fn request_keyframe(&mut self, now: Instant, id: StreamId, fresh: bool) -> Option<Instant> {
+    fn request_keyframe(&mut self, now: Instant, id: StreamId, layers: u8) -> Option<Instant> {
         let stream = self.core.streams.get_mut(&id)?;
         match stream.source? {
             Source::There(shard) => {
-                let send = if fresh {
-                    stream.throttle.request(now)
-                } else {
-                    stream.throttle.poll(now)
-                };
-                let due = stream.throttle.due();
-                if send {
-                    let message = Relay::KeyframeWanted { stream: id };
+                // Without simulcast there is one layer, whatever bits are set.
+                let count = stream.rids().len().max(1);
+                let mut passed_on = 0;
+                let mut due: Option<Instant> = None;
+                for (index, throttle) in (0_u8..).zip(&mut stream.throttles).take(count) {
+                    let send = if layers & bit(index) != 0 {
+                        throttle.request(now)
+                    } else {
+                        throttle.poll(now)
+                    };
+                    passed_on |= if send { bit(index) } else { 0 };
+                    due = due.into_iter().chain(throttle.due()).min();
+                }
+                if passed_on != 0 {
+                    let message = Relay::KeyframeWanted {
+                        stream: id,
+                        layers: passed_on,
+                    };
                     self.core.out.relays.push((shard, message));
                 }
                 due
@@ -89,7 +111,7 @@ impl Engine {
             Source::Here(key) => {
                 let mut due = None;
                 self.with_session(now, key, |session, core| {
-                    due = session.request_keyframe(now, fresh);
+                    due = session.request_keyframe(now, layers);
                     session.pump(now, key, core);
                 });
                 due
@@ -126,6 +148,7 @@ impl Session {
         }
         self.send_remb(now);
         self.send_reports(now, core);
+        self.look_at_layers(now, core);
         if self.connection_due.is_some_and(|due| due <= now) {
             if self.connection.time(now).is_err() {
                 self.closing = Some(if self.is_connected() {
@@ -182,7 +205,7 @@ impl Session {
             .tracks
             .iter()
             .filter(|track| track.wants_remb)
-            .filter_map(|track| track.ssrc)
+            .flat_map(|track| track.layers.iter().filter_map(|layer| layer.ssrc))
             .collect();
         let Some(rtc) = self.connection.media() else {
             return;

@@ -16,7 +16,7 @@ use crate::limits;
 use crate::session::{CNAME_SIZE_MAX, Session, Side, Viewer};
 
 impl Session {
-    /// Sends a turn's packets to this viewer. True while it waits for a key frame.
+    /// Sends a turn's packets to this viewer. True while it waits for a key frame of any layer.
     pub(super) fn forward(&mut self, turn: &Turn<'_>, core: &mut Core) -> bool {
         let Some(route) = self.route() else {
             return false;
@@ -52,7 +52,7 @@ impl Session {
             viewer.reports.at = Some(turn.now);
             viewer.reports.count = 0;
         }
-        viewer.is_waiting()
+        viewer.awaits() != 0
     }
 
     /// RTCP of a viewer.
@@ -77,7 +77,8 @@ impl Session {
     }
 
     fn read_feedback(&mut self, now: Instant, compound: &[u8], core: &mut Core) {
-        let mut wants_keyframe = false;
+        let mut wanted_layers = 0;
+        let mut has_limit = false;
         let mut searches = 0;
         for packet in Compound::new(compound).take(limits::RTCP_PACKETS_MAX) {
             let Side::Viewer(viewer) = &mut self.side else {
@@ -95,10 +96,10 @@ impl Session {
                         viewer.received(now, clock, &block);
                     }
                 }
-                Ok(Rtcp::Pli(pli)) => wants_keyframe |= viewer.asks(pli.media_ssrc),
+                Ok(Rtcp::Pli(pli)) => wanted_layers |= viewer.asks(pli.media_ssrc),
                 Ok(Rtcp::Fir(fir)) => {
                     for entry in fir.entries() {
-                        wants_keyframe |= viewer.asks(entry.ssrc);
+                        wanted_layers |= viewer.asks(entry.ssrc);
                     }
                 }
                 Ok(Rtcp::Nack(nack)) => {
@@ -107,6 +108,8 @@ impl Session {
                     searches += self.resend(now, nack.media_ssrc(), missing, core);
                 }
                 Ok(Rtcp::Remb(remb)) => {
+                    viewer.remb.said(now, remb.bitrate_bps());
+                    has_limit = true;
                     for track in &mut viewer.tracks {
                         track.report.reception.bitrate_bps_max = Some(remb.bitrate_bps());
                     }
@@ -115,8 +118,11 @@ impl Session {
                 Err(_) => core.drops.count(DropReason::Malformed),
             }
         }
-        if wants_keyframe {
-            core.wanted.push(self.stream);
+        if wanted_layers != 0 {
+            core.wanted.push((self.stream, wanted_layers));
+        }
+        if has_limit {
+            self.follow_choice(now, core);
         }
     }
 
@@ -130,7 +136,7 @@ impl Session {
     ) -> usize {
         let send_time = core.send_time(now);
         let stream = core.streams.get(&self.stream);
-        let kept = |track: u8| stream?.kept.get(usize::from(track));
+        let kept = |track: u8, layer: u8| stream?.ring(track, layer);
         let parts = (&mut core.batch, &mut core.header[..], &mut core.drops);
         let Some(route) = self.route() else {
             return 0;
@@ -266,14 +272,14 @@ impl Viewer {
         }
     }
 
-    /// A request for a key frame; false when it names nothing of ours.
-    fn asks(&mut self, media_ssrc: u32) -> bool {
+    /// A request for a key frame: of which layers, one bit each; none when it names nothing of ours.
+    fn asks(&mut self, media_ssrc: u32) -> u8 {
         let video = |t: &&mut EgressTrack| t.kind == MediaKind::Video && t.ssrc() == media_ssrc;
         let Some(track) = self.tracks.iter_mut().find(video) else {
-            return false;
+            return 0;
         };
         track.report.keyframe_requests += 1;
-        true
+        track.asked_for()
     }
 }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use whitewater_link::{
-    Epoch, MediaKind, PacketMeta, Reception, TrackDescription, TrackReport, Traffic,
+    Epoch, LAYERS_ALL, MediaKind, PacketMeta, PictureNumbers, Reception, TrackDescription,
+    TrackReport, Traffic,
 };
 use whitewater_rtp::HeaderFields;
 use whitewater_rtp::rtcp::{ReportBlock, SenderInfo};
@@ -15,6 +16,7 @@ use whitewater_srtp::SrtpSource;
 
 use super::batch::{Batch, Route};
 use super::header::{Layout, MidUse};
+use super::pictures::{self, PictureLine};
 use super::resend::{Budget, Resent};
 use super::ring::Ring;
 use crate::clock::{WallClock, middle};
@@ -55,6 +57,11 @@ pub struct EgressTrack {
     repair: Option<Repair>,
     /// Where the packets of the numbering's current generation came from.
     sent_from: Option<Origin>,
+    /// The layer that flows, or is waited for where none does; 0 without simulcast.
+    layer: u8,
+    /// The layer to be sent from its next key frame on; any while none is chosen.
+    target: Option<u8>,
+    pictures: PictureLine,
     clock_rate: u32,
     /// RTP timestamp and capture time of the packet sent last.
     captured: Option<(u32, Instant)>,
@@ -76,6 +83,7 @@ struct Repair {
 #[derive(Clone, Copy, Debug)]
 struct Origin {
     track: u8,
+    layer: u8,
     source: Source,
 }
 
@@ -133,6 +141,8 @@ pub struct Rewritten {
     pub seq: u64,
     /// RTP timestamp.
     pub timestamp: u32,
+    /// The numbers of its picture, where they are others than the publisher's.
+    pub pictures: Option<PictureNumbers>,
 }
 
 impl EgressTrack {
@@ -152,6 +162,7 @@ impl EgressTrack {
                 keyframe_requests: 0,
                 keyframes: 0,
                 repeated: Traffic::default(),
+                layer: None,
                 reception: Reception::default(),
             },
             codecs: plan.codecs.clone(),
@@ -169,6 +180,9 @@ impl EgressTrack {
                 next: u64::from(start.repair_seq & 0x7fff),
             }),
             sent_from: None,
+            layer: 0,
+            target: None,
+            pictures: PictureLine::default(),
             clock_rate: 90_000,
             captured: None,
             octets: 0,
@@ -185,14 +199,78 @@ impl EgressTrack {
 
     /// Sends a turn's packets of this track's kind.
     pub fn forward(&mut self, turn: &Turn<'_>, way: &mut Way<'_>) {
+        if self.source.is_some_and(|source| source.epoch != turn.epoch) {
+            // Nothing of another publisher flows that could go on meanwhile.
+            self.layer = self.target.unwrap_or(0);
+        }
         for packet in turn.packets {
-            if packet.meta.kind != self.kind {
+            if packet.meta.kind != self.kind || !self.takes(&packet.meta) {
                 continue;
             }
             match self.rewrite(turn.now, turn.epoch, turn.tracks, &packet.meta) {
                 Ok(rewritten) => self.send(turn.send_time, packet, rewritten, way),
                 Err(reason) => way.drops.count(reason),
             }
+        }
+    }
+
+    /// Whether a packet is of the layer that flows, or begins the one to be changed to: a change
+    /// comes with a key frame, and what flowed before flows until then.
+    #[inline]
+    fn takes(&mut self, meta: &PacketMeta) -> bool {
+        if meta.layer == self.layer {
+            return true;
+        }
+        let is_next = match self.target {
+            Some(target) => target == meta.layer,
+            None => self.gate != Gate::Open,
+        };
+        if is_next && meta.keyframe_start {
+            self.layer = meta.layer;
+        }
+        is_next && meta.keyframe_start
+    }
+
+    /// Chooses the layer to be sent, from its next key frame on; any where none is chosen. True if
+    /// that is another choice than before.
+    pub fn aim(&mut self, target: Option<u8>) -> bool {
+        let is_news = self.target != target;
+        self.target = target;
+        if let (Some(target), Gate::Waiting(_)) = (target, self.gate) {
+            self.layer = target;
+        }
+        is_news
+    }
+
+    /// The layer that was chosen.
+    pub fn target(&self) -> Option<u8> {
+        self.target
+    }
+
+    /// The layers a viewer means that asks for a key frame, one bit each.
+    pub fn asked_for(&self) -> u8 {
+        bit(self.layer) | self.awaits()
+    }
+
+    /// The layers whose next key frame is waited for, one bit each.
+    pub fn awaits(&self) -> u8 {
+        if self.kind != MediaKind::Video || self.muted {
+            return 0;
+        }
+        match (self.gate, self.target) {
+            (Gate::Waiting(_), None) => LAYERS_ALL,
+            (Gate::Waiting(_), Some(target)) => bit(target),
+            (Gate::Open, Some(target)) if target != self.layer => bit(target),
+            (Gate::Open, _) => 0,
+        }
+    }
+
+    /// The layers whose packets are of use, one bit each.
+    pub fn uses(&self) -> u8 {
+        match self.target {
+            _ if self.kind != MediaKind::Video || self.muted => 0,
+            Some(target) => bit(self.layer) | bit(target),
+            None => LAYERS_ALL,
         }
     }
 
@@ -213,17 +291,25 @@ impl EgressTrack {
             ssrc: self.main.ssrc(),
         };
         let (layout, main, outlet) = (&self.layout, &mut self.main, way.outlet);
-        let header = layout
+        let written = layout
             .write(way.header, fields, &meta.extensions, send_time, self.mid)
-            .and_then(|len| way.header.get(..len));
-        let Some(header) = header else {
+            .and_then(|len| way.header.split_at_mut_checked(len));
+        let Some((header, rest)) = written else {
             return way.drops.count(DropReason::SealRefused);
         };
-        let room = header.len() + packet.payload.len() + outlet.rtp_overhead;
+        let payload = match rewritten.pictures {
+            None => &packet.payload[..],
+            // Only after a change of source: a copy of the payload, with other numbers.
+            Some(numbers) => match renumbered(rest, &packet.payload, numbers) {
+                Some(copy) => copy,
+                None => return way.drops.count(DropReason::SealRefused),
+            },
+        };
+        let room = header.len() + payload.len() + outlet.rtp_overhead;
         let written = way.batch.write(way.route, room, |out| {
             let sealed = outlet
                 .rtp
-                .seal_once(main, header, &packet.payload, rewritten.seq, out);
+                .seal_once(main, header, payload, rewritten.seq, out);
             sealed.ok()
         });
         let Some(size) = written else {
@@ -236,7 +322,7 @@ impl EgressTrack {
     }
 
     /// Answers a NACK for one of this track's numbers by a retransmission (RFC 4588 §4), if it is
-    /// kept and allowed. `ring` gives the packets kept of a publisher's track.
+    /// kept and allowed. `ring` gives the packets kept of a publisher's track and layer.
     ///
     /// Without a negotiated RTX stream nothing is sent again: the number and with it the nonce are
     /// used up, and repeating the very same bytes would mean to keep them for each viewer.
@@ -245,7 +331,7 @@ impl EgressTrack {
         now: Instant,
         send_time: [u8; 3],
         seq: u16,
-        ring: impl Fn(u8) -> Option<&'r Ring>,
+        ring: impl Fn(u8, u8) -> Option<&'r Ring>,
         way: &mut Way<'_>,
     ) {
         let Some((packet, egress)) = self.kept(now, seq, ring) else {
@@ -284,6 +370,9 @@ impl EgressTrack {
             let (osn, payload) = body.split_at_mut_checked(OSN_SIZE)?;
             osn.copy_from_slice(&seq.to_be_bytes());
             payload.copy_from_slice(&packet.payload);
+            if let Some(numbers) = self.pictures.again(meta.pictures) {
+                pictures::write(payload, numbers);
+            }
             let room = header.len() + body.len() + way.outlet.rtp_overhead;
             let index = repair.next;
             way.batch.write(way.route, room, |out| {
@@ -304,7 +393,7 @@ impl EgressTrack {
         &self,
         now: Instant,
         seq: u16,
-        ring: impl Fn(u8) -> Option<&'r Ring>,
+        ring: impl Fn(u8, u8) -> Option<&'r Ring>,
     ) -> Option<(&'r Packet, u64)> {
         let newest = self.main.highest()?;
         let behind = (newest as u16).wrapping_sub(seq);
@@ -316,7 +405,7 @@ impl EgressTrack {
             return None;
         }
         let source = (from.source.ssrc, from.source.run);
-        let packet = ring(from.track)?.get(now, source, origin.ingress)?;
+        let packet = ring(from.track, from.layer)?.get(now, source, origin.ingress)?;
         Some((packet, egress))
     }
 
@@ -429,27 +518,36 @@ impl EgressTrack {
                 self.source = Some(source);
                 return Err(DropReason::AwaitingKeyframe);
             }
-            self.switch(now, tracks, meta);
+            self.switch(tracks, meta);
             self.sent_from = Some(Origin {
                 track: meta.track,
+                layer: meta.layer,
                 source,
             });
         }
         self.source = Some(source);
         let seq = self.seq.map(meta.seq).ok_or(DropReason::TooLate)?;
         let timestamp = match &mut self.timestamp {
-            Some(munger) => munger.map(meta.timestamp, now),
+            Some(munger) => munger.map(meta.timestamp, meta.captured_at),
             None => meta.timestamp,
         };
         self.report.keyframes += u64::from(meta.keyframe_start);
-        Ok(Rewritten { pt, seq, timestamp })
+        Ok(Rewritten {
+            pt,
+            seq,
+            timestamp,
+            pictures: self.pictures.map(meta.pictures),
+        })
     }
 
-    fn switch(&mut self, now: Instant, tracks: &[TrackDescription], meta: &PacketMeta) {
+    fn switch(&mut self, tracks: &[TrackDescription], meta: &PacketMeta) {
         self.gate = Gate::Open;
         self.seq.switch(meta.seq);
-        let rate = tracks
-            .get(usize::from(meta.track))
+        self.pictures.switch(meta.pictures);
+        let track = tracks.get(usize::from(meta.track));
+        let is_layered = track.is_some_and(|track| !track.rids.is_empty());
+        self.report.layer = is_layered.then_some(meta.layer);
+        let rate = track
             .and_then(|track| track.codecs.iter().find(|codec| codec.pt == meta.pt))
             .map_or(90_000, |codec| codec.clock_rate);
         self.clock_rate = rate;
@@ -457,7 +555,8 @@ impl EgressTrack {
         let munger = self
             .timestamp
             .get_or_insert_with(|| TimestampMunger::new(rate, start));
-        munger.switch(meta.timestamp, now);
+        // By when pictures were taken, which their layers have in common, as far as it is known.
+        munger.switch(meta.timestamp, meta.captured_at);
     }
 
     fn map(&mut self, tracks: &[TrackDescription], track: u8) {
@@ -496,6 +595,19 @@ pub struct Start {
     pub repair_seq: u16,
     /// Added to the publisher's timestamps.
     pub timestamp: u32,
+}
+
+/// A layer's bit.
+pub fn bit(layer: u8) -> u8 {
+    1_u8.checked_shl(layer.into()).unwrap_or(0)
+}
+
+/// The payload with other picture numbers, in the first bytes of `room`.
+fn renumbered<'a>(room: &'a mut [u8], payload: &[u8], numbers: PictureNumbers) -> Option<&'a [u8]> {
+    let copy = room.get_mut(..payload.len())?;
+    copy.copy_from_slice(payload);
+    pictures::write(copy, numbers);
+    Some(copy)
 }
 
 /// The original sequence number in a retransmission (RFC 4588 §4).

@@ -2,12 +2,14 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use str0m::media::Rid;
 use whitewater_link::{
     CodecDescription, MediaKind, Reception, TrackDescription, TrackReport, Traffic,
 };
+use whitewater_rtp::payload::Codec as Readable;
 use whitewater_sdp::{Codec, TrackPlan};
 
-use super::keyframe::KeyframeThrottle;
+use super::layers::IngressLayer;
 
 /// One track of a publisher.
 #[derive(Debug)]
@@ -25,19 +27,15 @@ pub struct IngressTrack {
     pub request: KeyframeRequestForm,
     /// Whether it wants REMB because it does not do transport-wide feedback.
     pub wants_remb: bool,
-    /// The current source: the SSRC media last came from.
-    pub ssrc: Option<u32>,
-    /// Its last payload type.
-    pub pt: Option<u8>,
-    /// Requests passed up.
-    pub throttle: KeyframeThrottle,
+    /// Its layers, in the offer's order; one without simulcast, at most
+    /// [`LAYERS_MAX`](whitewater_link::LAYERS_MAX).
+    pub layers: Vec<IngressLayer>,
     /// Muted by the API: nothing of it is forwarded.
     pub muted: bool,
     /// Counts the mutes (see `PacketMeta::run`).
     pub run: u32,
     /// What came in.
     pub report: TrackReport,
-    clock: SourceClock,
 }
 
 /// How this publisher is asked for a key frame.
@@ -81,9 +79,7 @@ impl IngressTrack {
             clocks,
             request,
             wants_remb: any(|f| f.goog_remb && !f.transport_cc),
-            ssrc: None,
-            pt: None,
-            throttle: KeyframeThrottle::default(),
+            layers: IngressLayer::planned(plan),
             muted: false,
             run: 0,
             report: TrackReport {
@@ -92,24 +88,34 @@ impl IngressTrack {
                 keyframe_requests: 0,
                 keyframes: 0,
                 repeated: Traffic::default(),
+                layer: None,
                 reception: Reception::default(),
             },
-            clock: SourceClock::default(),
         }
     }
 
-    /// Whether a decoder can start with this payload.
-    pub fn is_keyframe_start(&self, pt: u8, payload: &[u8]) -> bool {
-        use whitewater_rtp::payload::Codec as Readable;
-        let readable = match self.codecs[usize::from(pt & 0x7f)] {
-            Some(Codec::H264) => Readable::H264,
-            Some(Codec::H265) => Readable::H265,
-            Some(Codec::Vp8) => Readable::Vp8,
-            Some(Codec::Vp9) => Readable::Vp9,
-            Some(Codec::Av1) => Readable::Av1,
-            _ => return false,
-        };
-        readable.is_key_frame_start(payload)
+    /// Whether it has several layers that are told apart.
+    pub fn is_layered(&self) -> bool {
+        self.layers.len() > 1
+    }
+
+    /// Which of its layers a source is, by what it is said to be.
+    pub fn layer_of(&self, ssrc: u32, rid: Option<Rid>) -> Option<u8> {
+        let is = |layer: &IngressLayer| layer.is(ssrc, rid);
+        let index = self.layers.iter().position(is)?;
+        u8::try_from(index).ok()
+    }
+
+    /// The codec of a payload type, if it can be read here.
+    pub fn readable(&self, pt: u8) -> Option<Readable> {
+        Some(match self.codecs[usize::from(pt & 0x7f)]? {
+            Codec::H264 => Readable::H264,
+            Codec::H265 => Readable::H265,
+            Codec::Vp8 => Readable::Vp8,
+            Codec::Vp9 => Readable::Vp9,
+            Codec::Av1 => Readable::Av1,
+            _ => return None,
+        })
     }
 
     /// The codec a payload type stands for.
@@ -117,29 +123,33 @@ impl IngressTrack {
         self.description.codecs.iter().find(|codec| codec.pt == pt)
     }
 
-    /// When a packet with this timestamp was captured, on our clock, never later than `now`.
+    /// When a packet of a layer with this timestamp was captured, on our clock, never later than
+    /// `now`.
     pub fn captured_at(
         &mut self,
         now: Instant,
+        layer: u8,
         pt: u8,
         timestamp: u32,
         report: Option<(SystemTime, u32)>,
         anchor: &mut NtpAnchor,
     ) -> Instant {
-        if let Some((ntp, rtp)) = report {
-            self.clock.last = Some((ntp, rtp));
-        }
         let rate = self.clocks[usize::from(pt & 0x7f)];
-        self.clock
-            .captured(timestamp, rate)
-            .map_or(now, |ntp| anchor.local(now, ntp))
+        let Some(layer) = self.layers.get_mut(usize::from(layer)) else {
+            return now;
+        };
+        if let Some((ntp, rtp)) = report {
+            layer.clock.last = Some((ntp, rtp));
+        }
+        let captured = layer.clock.captured(timestamp, rate);
+        captured.map_or(now, |ntp| anchor.local(now, ntp))
     }
 }
 
 /// The latest sender report of a source: wall clock and RTP timestamp of one moment
 /// (RFC 3550 §6.4.1).
 #[derive(Debug, Default)]
-struct SourceClock {
+pub struct SourceClock {
     last: Option<(SystemTime, u32)>,
 }
 
@@ -196,5 +206,6 @@ fn describe(kind: MediaKind, plan: &TrackPlan) -> TrackDescription {
     TrackDescription {
         kind,
         codecs: codecs.collect(),
+        rids: IngressLayer::names(plan),
     }
 }

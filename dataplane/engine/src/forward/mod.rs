@@ -2,11 +2,14 @@
 //! requests, and each viewer's rewriting.
 
 pub mod batch;
+pub mod choice;
 pub mod egress;
 pub mod extension;
 pub mod header;
 pub mod ingress;
 pub mod keyframe;
+pub mod layers;
+pub mod pictures;
 pub mod resend;
 pub mod ring;
 pub mod stream;

@@ -122,6 +122,7 @@ mod tests {
                 timestamp: 0,
                 captured_at: at,
                 arrived_at: at,
+                pictures: None,
                 extensions: PassedExtensions::default(),
             },
             payload: Arc::from(&seq.to_be_bytes()[..]),

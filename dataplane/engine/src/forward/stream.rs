@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use whitewater_link::{Epoch, ShardIndex, TrackDescription};
+use whitewater_link::{
+    Epoch, LAYERS_ALL, LAYERS_MAX, LayerState, MediaKind, ShardIndex, TrackDescription,
+};
 
 use super::egress::Packet;
 use super::keyframe::KeyframeThrottle;
@@ -18,6 +20,8 @@ pub struct Stream {
     pub source: Option<Source>,
     /// What it sends.
     pub tracks: Arc<[TrackDescription]>,
+    /// What the layers of its video carry, where it has several.
+    pub layers: [LayerState; LAYERS_MAX],
     /// Connected viewers on this shard, by session key.
     pub viewers: Vec<u32>,
     /// Sessions of either role on this shard that hold the stream's entry.
@@ -26,12 +30,16 @@ pub struct Stream {
     pub viewers_admitted: u32,
     /// Shards with viewers, one bit each.
     pub wanted_by: u64,
+    /// Which layers each of them wants, one bit each; all where none are named.
+    pub layers_wanted: Vec<(ShardIndex, u8)>,
+    /// Which layers the publisher's shard was told that are wanted here.
+    pub layers_asked: u8,
     /// What this turn forwards.
     pub pending: Vec<Packet>,
-    /// What was forwarded lately, by track.
+    /// What was forwarded lately, by track and layer.
     pub kept: Vec<Ring>,
-    /// For requests to a publisher on another shard.
-    pub throttle: KeyframeThrottle,
+    /// For requests to a publisher on another shard, by layer.
+    pub throttles: [KeyframeThrottle; LAYERS_MAX],
     /// When viewers that wait for a key frame ask again.
     pub retry_at: Option<Instant>,
 }
@@ -58,6 +66,9 @@ impl Stream {
         }
         if self.epoch != Some(epoch) {
             self.kept.clear();
+            self.layers = Default::default();
+            self.layers_wanted.clear();
+            self.layers_asked = LAYERS_ALL;
         }
         self.epoch = Some(epoch);
         self.source = Some(source);
@@ -73,20 +84,49 @@ impl Stream {
 
     /// Keeps a forwarded packet to answer NACKs with.
     pub fn keep(&mut self, now: Instant, packet: Packet) {
-        let track = usize::from(packet.meta.track);
-        if track >= self.kept.len() {
-            self.kept.resize_with(track + 1, Ring::default);
+        let place = place(packet.meta.track, packet.meta.layer);
+        if place >= self.kept.len() {
+            self.kept.resize_with(place + 1, Ring::default);
         }
-        if let Some(ring) = self.kept.get_mut(track) {
+        if let Some(ring) = self.kept.get_mut(place) {
             ring.push(now, packet);
         }
     }
 
-    /// The shards that want packets.
-    pub fn wanting_shards(&self) -> impl Iterator<Item = ShardIndex> + use<> {
+    /// The packets kept of a track and layer.
+    pub fn ring(&self, track: u8, layer: u8) -> Option<&Ring> {
+        self.kept.get(place(track, layer))
+    }
+
+    /// Names of the layers of its video; none where there is one.
+    pub fn rids(&self) -> &[String] {
+        let video = |track: &&TrackDescription| track.kind == MediaKind::Video;
+        let track = self.tracks.iter().find(video);
+        track.map_or(&[], |track| &track.rids)
+    }
+
+    /// The layers that a shard wants, one bit each.
+    fn layers_wanted_by(&self, shard: ShardIndex) -> u8 {
+        let said = self.layers_wanted.iter().find(|(known, _)| *known == shard);
+        said.map_or(LAYERS_ALL, |&(_, layers)| layers)
+    }
+
+    /// A shard said which layers it wants.
+    pub fn want_layers(&mut self, shard: ShardIndex, layers: u8) {
+        self.layers_wanted.retain(|(known, _)| *known != shard);
+        self.layers_wanted.push((shard, layers));
+    }
+
+    /// The shards that want packets, and of which layers, one bit each.
+    pub fn wanting_shards(&self) -> impl Iterator<Item = (ShardIndex, u8)> + '_ {
         let mask = self.wanted_by;
         (0..u64::BITS as u16)
             .filter(move |bit| mask & (1 << bit) != 0)
-            .map(ShardIndex)
+            .map(|index| (ShardIndex(index), self.layers_wanted_by(ShardIndex(index))))
     }
+}
+
+/// Where the packets of a track and layer are kept.
+fn place(track: u8, layer: u8) -> usize {
+    usize::from(track) * LAYERS_MAX + usize::from(layer).min(LAYERS_MAX - 1)
 }

@@ -11,16 +11,21 @@ use std::time::Instant;
 use str0m::Rtc;
 use str0m::crypto::dtls::SrtpProfile;
 use whitewater_link::{
-    CloseReason, Epoch, MediaKind, Role, SessionId, SessionReport, SessionState, StreamId,
-    TrackReport, Traffic,
+    CloseReason, Epoch, LAYERS_MAX, LayerState, MediaKind, Role, SessionId, SessionReport,
+    SessionState, StreamId, TrackReport, Traffic,
 };
-use whitewater_sdp::{DtlsRole, Local};
+use whitewater_rtp::RtpHeader;
+use whitewater_rtp::ext::parse_rid;
+use whitewater_sdp::{DtlsRole, Extension, Local, Plan};
 use whitewater_srtp::{KeyingMaterial, Profile, SrtcpOpener, SrtpOpener};
 
 use crate::admission::Admission;
 use crate::config::Config;
+use crate::drops::DropReason;
+use crate::forward::choice::{Choice, Remb};
 use crate::forward::egress::{EgressTrack, Start};
 use crate::forward::ingress::{IngressTrack, NtpAnchor};
+use crate::forward::layers::IngressLayer;
 use crate::limits;
 
 use connection::Connection;
@@ -81,12 +86,31 @@ pub enum Side {
 pub struct Publisher {
     /// In m-line order.
     pub tracks: Vec<IngressTrack>,
-    /// Which track each source belongs to; at most `SOURCES_MAX`, the oldest forgotten.
-    pub sources: Vec<(u32, u8)>,
+    /// What each source is; at most `SOURCES_MAX`, the oldest forgotten.
+    pub sources: Vec<SourceTrack>,
+    /// When its layers are looked at, if it has several.
+    pub layers_at: Option<Instant>,
+    /// What was told of them last, and when.
+    pub layers_told: Option<([LayerState; LAYERS_MAX], Instant)>,
+    /// The numbers under which packets say their rid and the one they repair.
+    rid_extensions: [Option<u8>; 2],
+    /// Sources of layers that were not agreed; at most `SOURCES_MAX`.
+    strangers: Vec<u32>,
     /// Wall clock of the publisher on ours.
     pub anchor: NtpAnchor,
     /// When REMB is due, for publishers that understand nothing better.
     pub remb_at: Option<Instant>,
+}
+
+/// What a publisher's source is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceTrack {
+    /// The source.
+    pub ssrc: u32,
+    /// Index of its track.
+    pub track: u8,
+    /// Its layer, 0 without simulcast.
+    pub layer: u8,
 }
 
 /// A viewer's tracks.
@@ -101,6 +125,13 @@ pub struct Viewer {
     pub reports: Reports,
     /// The last publisher of whom control was told that this viewer lacks a codec.
     pub uncarried: Option<Epoch>,
+    /// Its choice among the layers.
+    pub choice: Choice,
+    /// What it says it can receive.
+    pub remb: Remb,
+    /// What the way to it can carry on all tracks together, once that is estimated here; until then
+    /// its own word counts.
+    pub available_bps: Option<u64>,
 }
 
 /// When a viewer is sent reports.
@@ -123,6 +154,10 @@ impl Session {
             Role::Publish { .. } => Side::Publisher(Publisher {
                 tracks: plan.tracks().map(IngressTrack::new).collect(),
                 sources: Vec::new(),
+                layers_at: None,
+                layers_told: None,
+                rid_extensions: rid_extensions(plan),
+                strangers: Vec::new(),
                 anchor: NtpAnchor::default(),
                 remb_at: None,
             }),
@@ -146,6 +181,9 @@ impl Session {
                     cname: cname.collect(),
                     reports: Reports::default(),
                     uncarried: None,
+                    choice: Choice::default(),
+                    remb: Remb::default(),
+                    available_bps: None,
                 })
             }
         };
@@ -206,8 +244,11 @@ impl Session {
             if !self.silent {
                 due = due.min(self.heard_at + config.silent_after);
             }
-            if let Some(remb_at) = publisher.remb_at {
-                due = due.min(remb_at);
+            for at in [publisher.remb_at, publisher.layers_at]
+                .into_iter()
+                .flatten()
+            {
+                due = due.min(at);
             }
         }
         due
@@ -224,23 +265,41 @@ impl Session {
 
     /// Whether an RTP packet may be handed on: str0m moves a track to a new source before it knows
     /// whether the packet that names it is authentic, so the first packet of each is opened here.
-    pub fn admits_source(&mut self, packet: &[u8], scratch: &mut [u8]) -> bool {
+    ///
+    /// # Errors
+    /// Why it may not: it proves nothing, or says that it is of a layer that was not agreed
+    /// (RFC 8853 §5.5).
+    pub fn admits_source(&mut self, packet: &[u8], scratch: &mut [u8]) -> Result<(), DropReason> {
         let Some(ssrc) = packet.get(8..12).and_then(|b| b.try_into().ok()) else {
-            return false;
+            return Err(DropReason::Malformed);
         };
         let ssrc = u32::from_be_bytes(ssrc);
+        if let Side::Publisher(publisher) = &self.side
+            && publisher.strangers.contains(&ssrc)
+        {
+            return Err(DropReason::UnknownLayer);
+        }
         // A peer that has proved this many is left to str0m alone.
         if self.proven.contains(&ssrc) || self.proven.len() >= SOURCES_MAX {
-            return true;
+            return Ok(());
         }
         let Some(opener) = &mut self.rtp_opener else {
-            return self.is_connected();
+            let connected = self.is_connected();
+            return connected.then_some(()).ok_or(DropReason::Unauthentic);
         };
-        let authentic = opener.open(packet, scratch).is_ok();
-        if authentic {
-            self.proven.push(ssrc);
+        if opener.open(packet, scratch).is_err() {
+            return Err(DropReason::Unauthentic);
         }
-        authentic
+        if let Side::Publisher(publisher) = &mut self.side
+            && publisher.is_stranger(packet)
+        {
+            if publisher.strangers.len() < SOURCES_MAX {
+                publisher.strangers.push(ssrc);
+            }
+            return Err(DropReason::UnknownLayer);
+        }
+        self.proven.push(ssrc);
+        Ok(())
     }
 
     /// Takes the keys from the finished handshake. False when there are none to be used.
@@ -303,22 +362,43 @@ impl Session {
 }
 
 impl Publisher {
-    /// The track media of this source belongs to.
-    pub fn track_of(&mut self, rtc: &mut Rtc, ssrc: u32) -> Option<u8> {
-        if let Some(&(_, track)) = self.sources.iter().find(|(known, _)| *known == ssrc) {
-            return Some(track);
+    /// The track and layer that media of this source belongs to.
+    pub fn source_of(&mut self, rtc: &mut Rtc, ssrc: u32) -> Option<SourceTrack> {
+        if let Some(known) = self.sources.iter().find(|known| known.ssrc == ssrc) {
+            return Some(*known);
         }
-        let mid = rtc.direct_api().stream_rx(&ssrc.into())?.mid();
+        let mut api = rtc.direct_api();
+        let stream = api.stream_rx(&ssrc.into())?;
+        let (mid, rid) = (stream.mid(), stream.rid());
         let index = self
             .tracks
             .iter()
             .position(|track| str0m::media::Mid::from(track.mid.as_str()) == mid)?;
-        let track = u8::try_from(index).ok()?;
+        let layer = self.tracks.get(index)?.layer_of(ssrc, rid)?;
+        let source = SourceTrack {
+            ssrc,
+            track: u8::try_from(index).ok()?,
+            layer,
+        };
         if self.sources.len() >= SOURCES_MAX {
             self.sources.remove(0);
         }
-        self.sources.push((ssrc, track));
-        Some(track)
+        self.sources.push(source);
+        Some(source)
+    }
+
+    /// Whether a packet says that it is of a layer that was not agreed.
+    fn is_stranger(&self, packet: &[u8]) -> bool {
+        let layers = || self.tracks.iter().flat_map(|track| &track.layers);
+        if !layers().any(IngressLayer::is_named) {
+            return false;
+        }
+        let Ok(header) = RtpHeader::parse(packet) else {
+            return false;
+        };
+        let said = self.rid_extensions.into_iter().flatten();
+        let mut rids = said.filter_map(|id| parse_rid(header.extension(id)?));
+        rids.any(|rid| !layers().any(|layer| layer.has_rid(rid)))
     }
 
     /// The video track, which there is at most one of.
@@ -329,10 +409,17 @@ impl Publisher {
 }
 
 impl Viewer {
-    /// Whether video is held back until a key frame comes.
-    pub fn is_waiting(&self) -> bool {
-        self.tracks.iter().any(EgressTrack::is_waiting)
+    /// The layers whose next key frame it waits for, one bit each.
+    pub fn awaits(&self) -> u8 {
+        let awaited = self.tracks.iter().map(EgressTrack::awaits);
+        awaited.fold(0, |all, one| all | one)
     }
+}
+
+/// The numbers of the extensions that name a layer; within a bundle one number means one extension.
+fn rid_extensions(plan: &Plan) -> [Option<u8>; 2] {
+    [Extension::Rid, Extension::RepairedRid]
+        .map(|wanted| plan.tracks().find_map(|track| track.extension_id(&wanted)))
 }
 
 /// A token bucket for ICE restarts, each of which costs a key derivation and an answer.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use str0m::config::{CryptoProvider, DtlsCert, Fingerprint};
 use str0m::format::{Codec, CodecConfig, CodecSpec, FormatParams, PayloadParams};
 use str0m::ice::{StunMessage, TransId};
-use str0m::media::{Frequency, MediaKind, Mid, Pt};
+use str0m::media::{Frequency, MediaKind, Mid, Pt, Rid};
 use str0m::net::{DatagramRecv, Protocol, Receive};
 use str0m::rtp::ExtensionMap;
 use str0m::{Candidate, IceCreds, Input, Rtc, RtcConfig, RtcError};
@@ -185,9 +185,17 @@ fn declare(api: &mut str0m::change::DirectApi<'_>, track: &TrackPlan) {
         whitewater_sdp::MediaKind::Audio => MediaKind::Audio,
         whitewater_sdp::MediaKind::Video => MediaKind::Video,
     };
-    api.declare_media(mid, kind);
+    let media = api.declare_media(mid, kind);
+    if !track.simulcast.is_empty() {
+        // RFC 8853 §5.5: which source a layer has is said by packets alone.
+        for rid in &track.rids {
+            media.expect_rid_rx(Rid::from(rid.id.as_str()));
+        }
+        return;
+    }
     let nacks = track.codecs.iter().any(|c| c.feedback.nack);
-    for known in &track.ssrcs {
+    let is_used = |ssrc| track.sim_ssrcs.is_empty() || track.sim_ssrcs.contains(&ssrc);
+    for known in track.ssrcs.iter().filter(|known| is_used(known.ssrc)) {
         let stream = api.expect_stream_rx(known.ssrc.into(), known.rtx.map(Into::into), mid, None);
         stream.suppress_nack(!nacks);
     }

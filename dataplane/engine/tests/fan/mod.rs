@@ -72,6 +72,8 @@ impl Fan {
                 index,
                 count: packets,
                 key: self.frames == 0,
+                layer: 0,
+                picture: (self.frames & 0x7fff) as u16,
                 captured: Duration::ZERO,
             };
             let relayed = RelayPacket {
@@ -120,6 +122,7 @@ impl Fan {
             timestamp: self.frames.wrapping_mul(3_000),
             captured_at: self.now,
             arrived_at: self.now,
+            pictures: None,
             extensions: PassedExtensions::default(),
         }
     }

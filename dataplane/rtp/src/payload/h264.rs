@@ -89,6 +89,6 @@ pub fn is_key_frame_start(payload: &[u8]) -> bool {
 }
 
 const IDR: u8 = 5;
-const SPS: u8 = 7;
+pub(super) const SPS: u8 = 7;
 const STAP_A: u8 = 24;
 const FU_A: u8 = 28;

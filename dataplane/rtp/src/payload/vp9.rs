@@ -28,6 +28,8 @@ pub struct Descriptor {
     pub structure: Option<Structure>,
     /// Length of the descriptor in bytes.
     pub len: usize,
+    /// Where the size of the largest spatial layer stands, if the structure tells sizes.
+    pub(super) sizes_at: Option<usize>,
     picture_id_at: usize,
     tl0_pic_idx_at: usize,
 }
@@ -71,6 +73,7 @@ impl Descriptor {
             tl0_pic_idx: None,
             structure: None,
             len: 1,
+            sizes_at: None,
             picture_id_at: 0,
             tl0_pic_idx_at: 0,
         };
@@ -140,6 +143,7 @@ impl Descriptor {
         if head & 0x10 != 0 {
             // Width and height of every spatial layer, two bytes each.
             self.len += 4 * usize::from(spatial_layer_count);
+            self.sizes_at = Some(self.len - 4);
         }
         let mut picture_count = 0;
         if head & 0x08 != 0 {

@@ -7,12 +7,13 @@ use super::is_newer_u32;
 /// Maps the timestamps of changing sources to one continuous egress timeline.
 ///
 /// Within a source the distance between timestamps is kept exactly; at a switch the timeline goes
-/// on from the newest egress timestamp by the wall time that passed since it was sent.
+/// on from the newest egress timestamp by the time that passed since its frame. Times are those of
+/// capture where they are known, else of arrival.
 #[derive(Debug, Clone)]
 pub struct TimestampMunger {
     clock_rate_hz: u32,
     offset: u32,
-    /// The newest egress timestamp, and when its first packet was mapped.
+    /// The newest egress timestamp, and when its frame was.
     newest: Option<(u32, Instant)>,
 }
 
@@ -31,26 +32,26 @@ impl TimestampMunger {
 
     /// Continues with another source whose next frame carries `ingress`.
     ///
-    /// That frame gets the newest egress timestamp plus the time since it was first mapped, and at
-    /// least one tick more, so that two frames never share a timestamp. Before anything was mapped
-    /// the offset stays as it is. `now` is monotonic and must not go backwards.
-    pub fn switch(&mut self, ingress: u32, now: Instant) {
-        let Some((newest, at)) = self.newest else {
+    /// That frame, of the time `at`, gets the newest egress timestamp plus the time since that one's
+    /// frame, and at least one tick more, so that two frames never share a timestamp. Before
+    /// anything was mapped the offset stays as it is.
+    pub fn switch(&mut self, ingress: u32, at: Instant) {
+        let Some((newest, before)) = self.newest else {
             return;
         };
-        let elapsed = now.saturating_duration_since(at);
+        let elapsed = at.saturating_duration_since(before);
         let first = newest.wrapping_add(self.ticks(elapsed).max(1));
         self.offset = first.wrapping_sub(ingress);
     }
 
-    /// The egress timestamp for `ingress` of the current source.
-    pub fn map(&mut self, ingress: u32, now: Instant) -> u32 {
+    /// The egress timestamp for `ingress` of the current source, whose frame is of the time `at`.
+    pub fn map(&mut self, ingress: u32, at: Instant) -> u32 {
         let egress = ingress.wrapping_add(self.offset);
         if self
             .newest
             .is_none_or(|(newest, _)| is_newer_u32(egress, newest))
         {
-            self.newest = Some((egress, now));
+            self.newest = Some((egress, at));
         }
         egress
     }
@@ -63,7 +64,7 @@ impl TimestampMunger {
         self.offset
     }
 
-    /// The newest egress timestamp and when its first packet was mapped.
+    /// The newest egress timestamp and when its frame was.
     #[must_use]
     pub fn newest(&self) -> Option<(u32, Instant)> {
         self.newest

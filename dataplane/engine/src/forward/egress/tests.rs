@@ -36,6 +36,7 @@ fn published(name: &str, pt: u8) -> Vec<TrackDescription> {
             channels: None,
             fmtp: String::new(),
         }],
+        rids: Vec::new(),
     }]
 }
 
@@ -53,6 +54,7 @@ fn meta(now: Instant, pt: u8, ssrc: u32, seq: u64, keyframe_start: bool) -> Pack
         timestamp: (seq as u32).wrapping_mul(3_000),
         captured_at: now,
         arrived_at: now,
+        pictures: None,
         extensions: PassedExtensions::default(),
     }
 }
@@ -148,4 +150,96 @@ fn a_second_copy_is_never_sent_under_a_number_that_was_used() {
     assert!(first.is_ok());
     let again = track.rewrite(now, Epoch(1), &tracks, &meta(now, 100, 9, 1, true));
     assert_eq!(again, Err(DropReason::TooLate));
+}
+
+/// Two layers of one track, with nothing in common.
+fn of_layer(now: Instant, layer: u8, seq: u64, keyframe_start: bool) -> PacketMeta {
+    let base = u32::from(layer) * 2_000_000_000;
+    PacketMeta {
+        layer,
+        timestamp: base.wrapping_add(seq as u32 * 3_000),
+        pictures: Some(PictureNumbers {
+            codec: whitewater_link::PictureCodec::Vp8,
+            picture_id: 100 * u16::from(layer) + seq as u16,
+            tl0_pic_idx: 0,
+        }),
+        ..meta(now, 100, 40 + u32::from(layer), seq, keyframe_start)
+    }
+}
+
+/// What becomes of a packet, as `forward` has it.
+fn offer(track: &mut EgressTrack, meta: &PacketMeta) -> Option<Rewritten> {
+    let tracks = published("VP8", 100);
+    let taken = track.takes(meta);
+    taken.then(|| track.rewrite(meta.arrived_at, Epoch(1), &tracks, meta).ok())?
+}
+
+#[test]
+fn a_layer_flows_until_the_chosen_one_brings_a_key_frame() {
+    let mut track = track(MediaKind::Video);
+    let now = Instant::now();
+    track.aim(Some(0));
+    assert_eq!(track.awaits(), 0b01);
+    assert!(
+        offer(&mut track, &of_layer(now, 1, 1, true)).is_none(),
+        "not chosen"
+    );
+    let first = offer(&mut track, &of_layer(now, 0, 1, true)).expect("sent");
+    assert_eq!(
+        (track.awaits(), track.uses(), first.pictures),
+        (0, 0b01, None)
+    );
+
+    assert!(track.aim(Some(1)));
+    assert_eq!(
+        (track.awaits(), track.uses(), track.asked_for()),
+        (0b10, 0b11, 0b11)
+    );
+    assert!(offer(&mut track, &of_layer(now, 1, 2, false)).is_none());
+    let second = offer(&mut track, &of_layer(now, 0, 2, false)).expect("it still flows");
+    let later = now + Duration::from_millis(40);
+    let switched = offer(&mut track, &of_layer(later, 1, 3, true)).expect("sent");
+    assert_eq!((second.seq, switched.seq), (first.seq + 1, first.seq + 2));
+    assert_eq!(switched.timestamp.wrapping_sub(second.timestamp), 3_600);
+    // The first layer's pictures were 1 and 2.
+    assert_eq!(switched.pictures.map(|numbers| numbers.picture_id), Some(3));
+    assert_eq!((track.awaits(), track.uses()), (0, 0b10));
+    // Stragglers of the first are not for it any more, not even a key frame.
+    assert!(offer(&mut track, &of_layer(later, 0, 3, true)).is_none());
+    let next = offer(&mut track, &of_layer(later, 1, 4, false)).expect("sent");
+    assert_eq!(next.seq, switched.seq + 1);
+    assert_eq!(next.pictures.map(|numbers| numbers.picture_id), Some(4));
+}
+
+#[test]
+fn while_none_is_chosen_the_first_that_can_be_decoded_is_sent_and_then_kept() {
+    let mut track = track(MediaKind::Video);
+    let now = Instant::now();
+    assert_eq!((track.awaits(), track.uses()), (LAYERS_ALL, LAYERS_ALL));
+    assert!(offer(&mut track, &of_layer(now, 1, 1, false)).is_none());
+    assert!(offer(&mut track, &of_layer(now, 1, 2, true)).is_some());
+    assert!(offer(&mut track, &of_layer(now, 0, 1, true)).is_none());
+    assert!(offer(&mut track, &of_layer(now, 1, 3, false)).is_some());
+}
+
+#[test]
+fn pictures_taken_together_still_have_timestamps_of_their_own() {
+    let mut track = track(MediaKind::Video);
+    let now = Instant::now();
+    track.aim(Some(0));
+    let before = offer(&mut track, &of_layer(now, 0, 1, true)).expect("sent");
+    track.aim(Some(1));
+    let after = offer(&mut track, &of_layer(now, 1, 1, true)).expect("sent");
+    assert_eq!(after.timestamp.wrapping_sub(before.timestamp), 1);
+}
+
+#[test]
+fn a_muted_track_uses_no_layer() {
+    let mut track = track(MediaKind::Video);
+    track.aim(Some(2));
+    track.mute(true);
+    assert_eq!((track.awaits(), track.uses()), (0, 0));
+    track.mute(false);
+    assert_eq!((track.awaits(), track.uses()), (0b100, 0b100));
+    assert_eq!(super::bit(9), 0, "there are no more bits");
 }

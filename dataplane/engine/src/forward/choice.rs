@@ -1,0 +1,267 @@
+//! Which of a stream's layers a viewer is to be sent.
+
+use std::time::{Duration, Instant};
+
+use whitewater_link::{LAYERS_MAX, LayerState, Selection};
+
+use crate::limits;
+
+/// One viewer's choice among the layers of whatever it watches.
+#[derive(Debug, Default)]
+pub struct Choice {
+    /// What the viewer asked for; it stays whoever publishes.
+    pub selection: Selection,
+    /// Since when a larger layer has fitted.
+    fits_since: Option<(u8, Instant)>,
+}
+
+/// The layers there are to choose from.
+#[derive(Clone, Copy, Debug)]
+pub struct Offered<'a> {
+    /// Their names; none where there is one layer.
+    pub rids: &'a [String],
+    /// What they carry.
+    pub states: &'a [LayerState; LAYERS_MAX],
+}
+
+impl Offered<'_> {
+    /// A layer's place among the others by size, 0 the smallest.
+    pub fn spatial_id(&self, layer: u8) -> u8 {
+        let rank = Order::of(*self).rank(layer);
+        rank.and_then(|rank| u8::try_from(rank).ok()).unwrap_or(0)
+    }
+}
+
+impl Choice {
+    /// The layer to be sent from its next key frame on; `None` while none flows, or where there is
+    /// nothing to choose.
+    ///
+    /// `current` is the one that is sent or waited for, `available_bps` what the way to the viewer
+    /// can carry, if anything is known of it.
+    pub fn choose(
+        &mut self,
+        now: Instant,
+        offered: Offered<'_>,
+        current: Option<u8>,
+        available_bps: Option<u64>,
+    ) -> Option<u8> {
+        let order = Order::of(offered);
+        let (allowed, is_named) = self.allowed(offered, &order)?;
+        let Some(available) = available_bps.filter(|_| !is_named) else {
+            self.fits_since = None;
+            return allowed.highest();
+        };
+        let rate = |layer: u8| {
+            let state = offered.states.get(usize::from(layer));
+            state.map_or(0, |state| state.bitrate_bps)
+        };
+        let with_margin =
+            |layer| rate(layer).saturating_mul(100 + limits::LAYER_MARGIN_PERCENT) / 100;
+        let Some(current) = current.filter(|&layer| allowed.has(layer)) else {
+            self.fits_since = None;
+            let fitting = allowed.last(|layer| with_margin(layer) <= available);
+            return fitting.or(allowed.lowest());
+        };
+        if rate(current) > available {
+            self.fits_since = None;
+            let fitting = allowed.last(|layer| rate(layer) <= available);
+            return fitting.or(allowed.lowest());
+        }
+        let next = allowed.above(current);
+        let Some(next) = next.filter(|&layer| with_margin(layer) <= available) else {
+            self.fits_since = None;
+            return Some(current);
+        };
+        let since = match self.fits_since {
+            Some((layer, since)) if layer == next => since,
+            _ => now,
+        };
+        let fitted_for = now.saturating_duration_since(since);
+        if fitted_for >= limits::LAYER_UP_AFTER {
+            self.fits_since = None;
+            return Some(next);
+        }
+        self.fits_since = Some((next, since));
+        Some(current)
+    }
+
+    /// Whether one layer is named, whatever the network carries.
+    fn is_exact(&self) -> bool {
+        self.selection.rid.is_some() || self.selection.spatial_id.is_some()
+    }
+
+    /// The layers that flow and are asked for, lowest first, and whether by name; where none of
+    /// those asked for flows, the next lower one that does, else the next higher one.
+    fn allowed(&self, offered: Offered<'_>, order: &Order) -> Option<(Order, bool)> {
+        let state = |layer: u8| offered.states.get(usize::from(layer));
+        let flows = |layer: u8| state(layer).is_some_and(|state| state.is_active);
+        let active = order.filtered(|_, layer| flows(layer));
+        active.lowest()?;
+        let is_wanted = |rank: usize, layer: u8| {
+            let wanted = &self.selection;
+            let rank = u32::try_from(rank).unwrap_or(u32::MAX);
+            let name = offered.rids.get(usize::from(layer));
+            let within =
+                |max: Option<u32>, found: u16| max.is_none_or(|max| u32::from(found) <= max);
+            wanted.rid.as_ref().is_none_or(|rid| name == Some(rid))
+                && wanted.spatial_id.is_none_or(|id| id == rank)
+                && wanted.spatial_id_max.is_none_or(|max| rank <= max)
+                && state(layer).is_some_and(|state| {
+                    within(wanted.width_max, state.width) && within(wanted.height_max, state.height)
+                })
+        };
+        let mut wanted = order.filtered(is_wanted);
+        if wanted.lowest().is_none() && !self.is_exact() {
+            // All are larger than asked for: the smallest comes nearest.
+            wanted = order.filtered(|rank, _| rank == 0);
+        }
+        let Some(lowest) = wanted.lowest() else {
+            // A later publisher without that layer: the choice is the server's.
+            return Some((active, false));
+        };
+        let both = wanted.filtered(|_, layer| flows(layer));
+        if both.lowest().is_some() {
+            return Some((both, self.is_exact()));
+        }
+        let place = order.rank(lowest)?;
+        let below = active.last(|layer| order.rank(layer).is_some_and(|rank| rank < place));
+        let nearest = below.or(active.lowest())?;
+        Some((active.filtered(|_, layer| layer == nearest), true))
+    }
+}
+
+/// Layers from the smallest to the largest.
+#[derive(Clone, Copy, Debug)]
+struct Order {
+    layers: [u8; LAYERS_MAX],
+    count: usize,
+}
+
+impl Order {
+    /// By the size of the picture where all that flow have told theirs, else by bit rate; among
+    /// equals the offer's order counts, the most wanted first (RFC 8853 §5.2).
+    fn of(offered: Offered<'_>) -> Self {
+        let count = offered.rids.len().min(LAYERS_MAX);
+        let states = offered.states.get(..count).unwrap_or_default();
+        let sized = states
+            .iter()
+            .all(|state| !state.is_active || state.area() > 0);
+        let mut layers: [u8; LAYERS_MAX] = std::array::from_fn(|index| index as u8);
+        let key = |&layer: &u8| {
+            let state = states.get(usize::from(layer)).copied().unwrap_or_default();
+            let area = if sized { state.area() } else { 0 };
+            (area, state.bitrate_bps, std::cmp::Reverse(layer))
+        };
+        if let Some(known) = layers.get_mut(..count) {
+            known.sort_unstable_by_key(key);
+        }
+        Order { layers, count }
+    }
+
+    fn iter(&self) -> impl DoubleEndedIterator<Item = (usize, u8)> + '_ {
+        self.layers.iter().copied().enumerate().take(self.count)
+    }
+
+    fn filtered(&self, keep: impl Fn(usize, u8) -> bool) -> Order {
+        let mut kept = Order {
+            layers: [0; LAYERS_MAX],
+            count: 0,
+        };
+        for (_, layer) in self.iter().filter(|&(rank, layer)| keep(rank, layer)) {
+            if let Some(place) = kept.layers.get_mut(kept.count) {
+                *place = layer;
+                kept.count += 1;
+            }
+        }
+        kept
+    }
+
+    fn lowest(&self) -> Option<u8> {
+        self.iter().next().map(|(_, layer)| layer)
+    }
+
+    fn highest(&self) -> Option<u8> {
+        self.iter().next_back().map(|(_, layer)| layer)
+    }
+
+    fn last(&self, which: impl Fn(u8) -> bool) -> Option<u8> {
+        let mut layers = self.iter().rev().map(|(_, layer)| layer);
+        layers.find(|&layer| which(layer))
+    }
+
+    fn above(&self, layer: u8) -> Option<u8> {
+        let mut from = self.iter().skip_while(|&(_, known)| known != layer);
+        from.nth(1).map(|(_, layer)| layer)
+    }
+
+    fn rank(&self, layer: u8) -> Option<usize> {
+        let found = self.iter().find(|&(_, known)| known == layer);
+        found.map(|(rank, _)| rank)
+    }
+
+    fn has(&self, layer: u8) -> bool {
+        self.rank(layer).is_some()
+    }
+}
+
+/// What a viewer says that it can receive (REMB), as far as it means anything.
+///
+/// The receiver estimates by what it is sent: that it names little may mean that it gets little.
+/// Only a fall tells of a limit. It is believed for a while, then forgotten so that more is tried,
+/// each time later if that fails at once.
+#[derive(Debug, Default)]
+pub struct Remb {
+    last: u64,
+    limit: Option<Fall>,
+    forgotten_at: Option<Instant>,
+    patience: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Fall {
+    bps: u64,
+    at: Instant,
+}
+
+impl Remb {
+    /// A message came.
+    pub fn said(&mut self, now: Instant, bps: u64) {
+        // Values waver by a few percent while nothing happens.
+        let fell = bps < self.last - self.last / 16;
+        self.last = bps;
+        match &mut self.limit {
+            Some(fall) => {
+                fall.bps = bps;
+                if fell {
+                    fall.at = now;
+                }
+            }
+            None if fell => {
+                let tried = self
+                    .forgotten_at
+                    .map(|at| now.saturating_duration_since(at));
+                let failed = tried.is_some_and(|span| span < limits::REMB_BELIEVED_FOR);
+                let longer = self.patience.filter(|_| failed).map(|known| known * 2);
+                let patience = longer.unwrap_or(limits::REMB_BELIEVED_FOR);
+                self.patience = Some(patience.min(limits::REMB_BELIEVED_FOR_MAX));
+                self.limit = Some(Fall { bps, at: now });
+            }
+            None => {}
+        }
+    }
+
+    /// What is believed now; `None` while nothing limits.
+    pub fn limit(&mut self, now: Instant) -> Option<u64> {
+        let fall = self.limit?;
+        let patience = self.patience.unwrap_or(limits::REMB_BELIEVED_FOR);
+        if now.saturating_duration_since(fall.at) < patience {
+            return Some(fall.bps);
+        }
+        self.limit = None;
+        self.forgotten_at = Some(now);
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests;

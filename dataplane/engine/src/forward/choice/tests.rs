@@ -1,0 +1,230 @@
+//! Layers chosen by wish, by what flows and by what the network carries.
+
+use super::*;
+
+const MS: Duration = Duration::from_millis(1);
+
+fn state(width: u16, kbps: u64) -> LayerState {
+    LayerState {
+        is_active: kbps > 0,
+        bitrate_bps: kbps * 1_000,
+        width,
+        height: width / 16 * 9,
+        frames_per_second: 30,
+    }
+}
+
+struct Stage {
+    rids: Vec<String>,
+    states: [LayerState; LAYERS_MAX],
+    choice: Choice,
+    now: Instant,
+}
+
+impl Stage {
+    /// High, middle, low: the order of an offer says nothing about size.
+    fn new() -> Self {
+        Stage {
+            rids: ["h", "m", "l"].map(str::to_owned).to_vec(),
+            states: [
+                state(1280, 2_500),
+                state(640, 500),
+                state(320, 150),
+                LayerState::default(),
+            ],
+            choice: Choice::default(),
+            now: Instant::now(),
+        }
+    }
+
+    fn choose(&mut self, current: Option<u8>, kbps: Option<u64>) -> Option<u8> {
+        let offered = Offered {
+            rids: &self.rids,
+            states: &self.states,
+        };
+        let available = kbps.map(|kbps| kbps * 1_000);
+        self.choice.choose(self.now, offered, current, available)
+    }
+
+    fn select(&mut self, selection: Selection) {
+        self.choice.selection = selection;
+    }
+}
+
+fn rid(rid: &str) -> Selection {
+    Selection {
+        rid: Some(rid.to_owned()),
+        ..Selection::default()
+    }
+}
+
+const H: Option<u8> = Some(0);
+const M: Option<u8> = Some(1);
+const L: Option<u8> = Some(2);
+
+#[test]
+fn without_a_limit_the_largest_that_flows_is_sent() {
+    let mut stage = Stage::new();
+    assert_eq!(stage.choose(None, None), H);
+    stage.states[0].is_active = false;
+    assert_eq!(stage.choose(H, None), M);
+    stage.states = [LayerState::default(); LAYERS_MAX];
+    assert_eq!(stage.choose(M, None), None, "nothing flows");
+    stage.rids.clear();
+    assert_eq!(stage.choose(None, None), None, "nothing to choose");
+}
+
+#[test]
+fn sizes_count_before_rates_where_they_are_known() {
+    let mut stage = Stage::new();
+    // A still picture in full size against a lively small one.
+    stage.states[0].bitrate_bps = 100_000;
+    assert_eq!(stage.choose(None, None), H);
+    stage.states[1].width = 0;
+    assert_eq!(
+        stage.choose(None, None),
+        M,
+        "by rate, as one size is unknown"
+    );
+}
+
+#[test]
+fn a_limit_takes_the_viewer_down_at_once_and_up_after_a_while_with_something_to_spare() {
+    let mut stage = Stage::new();
+    assert_eq!(
+        stage.choose(None, Some(2_600)),
+        M,
+        "no margin for h at the start"
+    );
+    assert_eq!(stage.choose(H, Some(2_600)), H, "what fits stays");
+    assert_eq!(stage.choose(H, Some(2_400)), M);
+    assert_eq!(stage.choose(H, Some(200)), L);
+    assert_eq!(stage.choose(L, Some(10)), L, "nothing fits: the smallest");
+    // 500 kbit/s and 15 % are 575.
+    for _ in 0..100 {
+        assert_eq!(stage.choose(L, Some(570)), L);
+        stage.now += 100 * MS;
+    }
+    assert_eq!(stage.choose(L, Some(600)), L);
+    stage.now += limits::LAYER_UP_AFTER - MS;
+    assert_eq!(stage.choose(L, Some(600)), L);
+    assert_eq!(stage.choose(L, Some(560)), L, "it starts again");
+    stage.now += MS;
+    assert_eq!(stage.choose(L, Some(600)), L);
+    stage.now += limits::LAYER_UP_AFTER;
+    assert_eq!(stage.choose(L, Some(9_000)), M, "one step");
+    assert_eq!(stage.choose(M, Some(9_000)), M);
+    stage.now += limits::LAYER_UP_AFTER;
+    assert_eq!(stage.choose(M, Some(9_000)), H);
+}
+
+#[test]
+fn a_name_is_followed_whatever_the_network_says() {
+    let mut stage = Stage::new();
+    stage.select(rid("m"));
+    assert_eq!(stage.choose(H, None), M);
+    assert_eq!(stage.choose(L, Some(10)), M);
+    stage.select(Selection {
+        spatial_id: Some(0),
+        ..Selection::default()
+    });
+    assert_eq!(stage.choose(M, Some(9_000)), L);
+}
+
+#[test]
+fn a_layer_that_fell_silent_is_left_for_the_next_lower_then_the_next_higher() {
+    let mut stage = Stage::new();
+    stage.select(rid("m"));
+    stage.states[1].is_active = false;
+    assert_eq!(stage.choose(M, None), L);
+    stage.states[2].is_active = false;
+    assert_eq!(stage.choose(L, None), H);
+    stage.states[1].is_active = true;
+    assert_eq!(stage.choose(H, None), M, "back");
+}
+
+#[test]
+fn a_publisher_without_that_layer_leaves_the_choice_to_the_server() {
+    let mut stage = Stage::new();
+    stage.select(rid("q"));
+    assert_eq!(stage.choose(None, None), H);
+    assert_eq!(
+        stage.choose(H, Some(1_000)),
+        M,
+        "by what the network carries"
+    );
+}
+
+#[test]
+fn bounds_are_kept_and_the_smallest_comes_nearest_to_ones_that_nothing_keeps() {
+    let mut stage = Stage::new();
+    let width = |max| Selection {
+        width_max: Some(max),
+        ..Selection::default()
+    };
+    for (selection, chosen) in [
+        (width(1280), H),
+        (width(1279), M),
+        (width(320), L),
+        (width(100), L),
+        (
+            Selection {
+                height_max: Some(360),
+                ..Selection::default()
+            },
+            M,
+        ),
+        (
+            Selection {
+                spatial_id_max: Some(1),
+                ..Selection::default()
+            },
+            M,
+        ),
+    ] {
+        stage.select(selection);
+        assert_eq!(
+            stage.choose(None, None),
+            chosen,
+            "{:?}",
+            stage.choice.selection
+        );
+    }
+    // Bounded, but still by what the network carries.
+    stage.select(width(640));
+    assert_eq!(stage.choose(M, Some(200)), L);
+}
+
+#[test]
+fn what_a_viewer_says_of_its_bandwidth_counts_from_a_fall_on_and_for_a_while() {
+    let start = Instant::now();
+    let mut remb = Remb::default();
+    // It grows with what is sent, from little.
+    for bps in [100_000, 300_000, 900_000, 890_000, 900_000] {
+        remb.said(start, bps);
+        assert_eq!(remb.limit(start), None);
+    }
+    remb.said(start, 600_000);
+    assert_eq!(remb.limit(start), Some(600_000));
+    remb.said(start, 620_000);
+    assert_eq!(remb.limit(start), Some(620_000));
+    let mut now = start + limits::REMB_BELIEVED_FOR;
+    assert_eq!(remb.limit(now), None, "more is tried");
+    // It fails at once: the next try comes later, up to a limit.
+    let mut waited = Vec::new();
+    for _ in 0..6 {
+        remb.said(now, 900_000);
+        remb.said(now, 600_000);
+        let fell = now;
+        while remb.limit(now).is_some() {
+            now += Duration::from_secs(1);
+        }
+        waited.push((now - fell).as_secs());
+    }
+    assert_eq!(waited, [20, 40, 80, 120, 120, 120]);
+    now += Duration::from_secs(60);
+    remb.said(now, 900_000);
+    remb.said(now, 600_000);
+    now += limits::REMB_BELIEVED_FOR;
+    assert_eq!(remb.limit(now), None, "another matter");
+}

@@ -1,0 +1,266 @@
+//! The layers of a publisher's track: which source is which, and what each of them carries now.
+
+use std::time::{Duration, Instant};
+
+use str0m::media::Rid;
+use whitewater_link::{LAYERS_MAX, LayerState};
+use whitewater_rtp::payload::PictureSize;
+use whitewater_sdp::TrackPlan;
+
+use super::ingress::SourceClock;
+use super::keyframe::KeyframeThrottle;
+use crate::limits;
+
+/// One encoding of a publisher's track.
+#[derive(Debug, Default)]
+pub struct IngressLayer {
+    /// The rids its packets may say (RFC 8853 §5.1: alternatives); none where a source needs none.
+    rids: Vec<String>,
+    /// Its source, where the offer named it.
+    announced: Option<u32>,
+    /// The source media last came from.
+    pub ssrc: Option<u32>,
+    /// Its last payload type.
+    pub pt: Option<u8>,
+    /// Key frame requests passed up.
+    pub throttle: KeyframeThrottle,
+    /// Its sender reports.
+    pub clock: SourceClock,
+    meter: Meter,
+    size: Option<PictureSize>,
+}
+
+impl IngressLayer {
+    /// The layers of a track as planned: by rid, else by the group of sources, else one.
+    pub fn planned(plan: &TrackPlan) -> Vec<IngressLayer> {
+        let by_rid = plan.simulcast.iter().map(|layer| IngressLayer {
+            rids: layer
+                .alternatives
+                .iter()
+                .map(|(id, _)| id.clone())
+                .collect(),
+            ..IngressLayer::default()
+        });
+        let by_source = plan.sim_ssrcs.iter().map(|&ssrc| IngressLayer {
+            announced: Some(ssrc),
+            ..IngressLayer::default()
+        });
+        let mut layers: Vec<IngressLayer> = by_rid.take(LAYERS_MAX).collect();
+        if layers.is_empty() {
+            layers = by_source.take(LAYERS_MAX).collect();
+        }
+        if layers.is_empty() {
+            layers.push(IngressLayer::default());
+        }
+        layers
+    }
+
+    /// What the layers of a track are called; nothing where there is one.
+    pub fn names(plan: &TrackPlan) -> Vec<String> {
+        let layers = IngressLayer::planned(plan);
+        if layers.len() < 2 {
+            return Vec::new();
+        }
+        let name = |(index, layer): (usize, IngressLayer)| {
+            let rid = layer.rids.into_iter().next();
+            rid.unwrap_or_else(|| index.to_string())
+        };
+        layers.into_iter().enumerate().map(name).collect()
+    }
+
+    /// Whether a source is this layer's.
+    pub fn is(&self, ssrc: u32, rid: Option<Rid>) -> bool {
+        match (&self.announced, rid) {
+            (Some(announced), _) => *announced == ssrc,
+            (None, Some(rid)) if !self.rids.is_empty() => {
+                // As str0m spells them.
+                self.rids
+                    .iter()
+                    .any(|known| Rid::from(known.as_str()) == rid)
+            }
+            (None, _) => self.rids.is_empty(),
+        }
+    }
+
+    /// Whether it is told by rid.
+    pub fn is_named(&self) -> bool {
+        !self.rids.is_empty()
+    }
+
+    /// Whether its packets may say this rid.
+    pub fn has_rid(&self, rid: &str) -> bool {
+        self.rids.iter().any(|known| known == rid)
+    }
+
+    /// Counts a packet of `size` bytes.
+    #[inline]
+    pub fn note(&mut self, now: Instant, size: usize, marker: bool) {
+        self.meter.note(now, size, marker);
+    }
+
+    /// A key frame told its size.
+    pub fn note_size(&mut self, size: Option<PictureSize>) {
+        if size.is_some() {
+            self.size = size;
+        }
+    }
+}
+
+/// What all layers of a track carry now. To be called every [`limits::LAYER_TICK`].
+pub fn states(layers: &mut [IngressLayer]) -> [LayerState; LAYERS_MAX] {
+    // A screen that stands still sends nothing on any layer: silence is what others do not share.
+    let newest = layers.iter().filter_map(|layer| layer.meter.heard_at).max();
+    let mut states = [LayerState::default(); LAYERS_MAX];
+    for (state, layer) in states.iter_mut().zip(layers) {
+        let (bitrate_bps, frames_per_second) = layer.meter.tick();
+        let since = |at| newest.map(|newest| newest.saturating_duration_since(at));
+        let behind = layer.meter.heard_at.and_then(since);
+        *state = LayerState {
+            is_active: behind.is_some_and(|behind| behind <= limits::LAYER_SILENT_AFTER),
+            bitrate_bps,
+            width: layer.size.map_or(0, |size| size.width),
+            height: layer.size.map_or(0, |size| size.height),
+            frames_per_second,
+        };
+    }
+    states
+}
+
+/// Whether anything but a number is another one.
+pub fn differ_in_shape(one: &[LayerState; LAYERS_MAX], other: &[LayerState; LAYERS_MAX]) -> bool {
+    let shape = |state: &LayerState| (state.is_active, state.width, state.height);
+    one.iter().map(shape).ne(other.iter().map(shape))
+}
+
+/// Bytes and frames of the last second.
+#[derive(Debug, Default)]
+struct Meter {
+    heard_at: Option<Instant>,
+    bytes: [u32; TICKS],
+    frames: [u16; TICKS],
+    at: usize,
+    /// Ticks that were measured, up to all of them: the first second is not over yet.
+    measured: u32,
+}
+
+impl Meter {
+    #[inline]
+    fn note(&mut self, now: Instant, size: usize, marker: bool) {
+        self.heard_at = Some(now);
+        if let (Some(bytes), Some(frames)) =
+            (self.bytes.get_mut(self.at), self.frames.get_mut(self.at))
+        {
+            *bytes = bytes.saturating_add(u32::try_from(size).unwrap_or(u32::MAX));
+            *frames = frames.saturating_add(u16::from(marker));
+        }
+    }
+
+    /// A tick is over: bits and frames a second.
+    fn tick(&mut self) -> (u64, u16) {
+        if self.heard_at.is_none() {
+            return (0, 0);
+        }
+        self.measured = (self.measured + 1).min(TICKS as u32);
+        let bytes: u64 = self.bytes.iter().copied().map(u64::from).sum();
+        let frames: u32 = self.frames.iter().copied().map(u32::from).sum();
+        let span = u64::from(self.measured);
+        let bitrate_bps = bytes * 8 * TICKS as u64 / span;
+        let frames = u64::from(frames) * TICKS as u64 / span;
+        self.at = (self.at + 1) % TICKS;
+        if let (Some(bytes), Some(frames)) =
+            (self.bytes.get_mut(self.at), self.frames.get_mut(self.at))
+        {
+            (*bytes, *frames) = (0, 0);
+        }
+        (bitrate_bps, u16::try_from(frames).unwrap_or(u16::MAX))
+    }
+}
+
+/// Ticks in the second that is measured over.
+const TICKS: usize = 8;
+const _: () = assert!(
+    limits::LAYER_TICK.as_millis() * TICKS as u128 == 1_000,
+    "the meter measures over a second"
+);
+const _: () = assert!(
+    limits::LAYER_TICK.as_millis() < Duration::from_millis(500).as_millis(),
+    "a layer that fell silent is noticed soon"
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layer(rids: &[&str], announced: Option<u32>) -> IngressLayer {
+        IngressLayer {
+            rids: rids.iter().map(|&rid| rid.to_owned()).collect(),
+            announced,
+            ..IngressLayer::default()
+        }
+    }
+
+    #[test]
+    fn a_source_is_told_by_rid_by_announcement_or_by_being_the_only_one() {
+        let by_rid = layer(&["h", "g"], None);
+        let rid = |rid: &str| Some(Rid::from(rid));
+        assert!(by_rid.is(1, rid("h")) && by_rid.is(2, rid("g")));
+        assert!(!by_rid.is(1, rid("l")) && !by_rid.is(1, None));
+        let by_source = layer(&[], Some(7));
+        assert!(by_source.is(7, None) && by_source.is(7, rid("h")) && !by_source.is(8, None));
+        let only = layer(&[], None);
+        assert!(only.is(9, None) && only.is(9, rid("h")));
+    }
+
+    #[test]
+    fn a_second_is_measured_and_what_is_older_forgotten() {
+        let mut now = Instant::now();
+        let mut layers = [layer(&["l"], None), layer(&["h"], None)];
+        let mut last = states(&mut layers);
+        assert_eq!(last[0], LayerState::default(), "nothing came");
+        for _ in 0..TICKS * 3 {
+            layers[0].note(now, 1_000, true);
+            layers[1].note(now, 4_000, false);
+            layers[1].note(now, 4_000, true);
+            now += limits::LAYER_TICK;
+            last = states(&mut layers);
+            // From the first tick on, not only after a second.
+            let told: Vec<u64> = last[..2].iter().map(|state| state.bitrate_bps).collect();
+            assert_eq!(told, [64_000, 512_000]);
+            assert_eq!(last[1].frames_per_second, 8);
+            assert!(last[0].is_active && last[1].is_active && !last[2].is_active);
+        }
+        for _ in 0..TICKS {
+            layers[0].note(now, 1_000, true);
+            now += limits::LAYER_TICK;
+            last = states(&mut layers);
+        }
+        assert_eq!(last[1].bitrate_bps, 0);
+        assert!(
+            last[0].is_active && !last[1].is_active,
+            "it fell silent alone"
+        );
+        for _ in 0..TICKS {
+            last = states(&mut layers);
+        }
+        assert!(last[0].is_active, "all are silent");
+    }
+
+    #[test]
+    fn a_change_of_numbers_is_no_change_of_shape() {
+        let mut layers = [layer(&["l"], None), layer(&["h"], None)];
+        let silent = states(&mut layers);
+        layers[0].note(Instant::now(), 1_000, true);
+        let one = states(&mut layers);
+        assert!(differ_in_shape(&silent, &one));
+        let mut other = one;
+        other[0].bitrate_bps += 1;
+        other[0].frames_per_second += 1;
+        assert!(!differ_in_shape(&one, &other));
+        let (width, height) = (640, 360);
+        layers[0].note_size(Some(PictureSize { width, height }));
+        layers[0].note_size(None);
+        let sized = states(&mut layers);
+        assert_eq!((sized[0].width, sized[0].height), (640, 360));
+        assert!(differ_in_shape(&one, &sized));
+    }
+}
