@@ -178,7 +178,13 @@ fn a_viewer_that_joins_begins_with_the_largest_layer() {
             "seed {seed}: {:?}",
             first.at - came_at
         );
-        assert_eq!(world.published(publisher).frames > 100, true);
+        let requests = &world.published(publisher).layer_requests;
+        let asked: Vec<usize> = requests
+            .iter()
+            .filter(|(at, _)| *at >= came_at)
+            .map(|(_, layer)| *layer)
+            .collect();
+        assert_eq!(asked, [2], "seed {seed}: of the largest alone");
         world.close_down();
     }
 }

@@ -379,8 +379,11 @@ impl Engine {
                     && entry.publish(epoch, Source::There(from))
                 {
                     entry.tracks = tracks;
+                    // Where there are layers, each viewer asks for the one it chooses.
+                    if entry.rids().is_empty() {
+                        self.core.wanted.push((stream, LAYERS_ALL));
+                    }
                     self.core.layered.push(stream);
-                    self.core.wanted.push((stream, LAYERS_ALL));
                 }
             }
             Relay::Ended { stream, epoch } => {

@@ -84,7 +84,7 @@ impl Default for PeerConfig {
 }
 
 pub(crate) enum Side {
-    Publisher(Published),
+    Publisher(Box<Published>),
     Viewer(Box<Watched>),
 }
 
@@ -162,7 +162,7 @@ impl Peer {
             offer = forge(&offer);
         }
         let side = match place.epoch {
-            Some(_) => Side::Publisher(Published::new(place.number, began, config)),
+            Some(_) => Side::Publisher(Box::new(Published::new(place.number, began, config))),
             None => Side::Viewer(Box::new(Watched::new(began))),
         };
         Peer {
