@@ -56,7 +56,7 @@ test('Chromium', async (suite) => {
     const viewer = await open(shared);
     await watch(viewer, server, 'simulcast');
     await assertFlows(viewer, { video: 'VP8' });
-    const url = new URL(`${(await probe(viewer)).sessionUrl}/layer`, server.url);
+    const url = new URL(`${(await probe(viewer)).sessionUrl}/layer`, server.base);
     const listed = await (await fetch(url)).json();
     assert.deepEqual(listed, [{ encodingId: 'q' }, { encodingId: 'h' }, { encodingId: 'f' }]);
     // The encoder takes its time to send all of them.
