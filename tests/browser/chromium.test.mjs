@@ -45,40 +45,47 @@ test('Chromium', async (suite) => {
     });
   }
 
-  await scenario(suite, 'a viewer changes between simulcast layers without a break', {}, async ({ open }) => {
-    const publisher = await open(shared);
-    const layers = [
-      { rid: 'q', scaleResolutionDownBy: 4, maxBitrate: 120_000 },
-      { rid: 'h', scaleResolutionDownBy: 2, maxBitrate: 300_000 },
-      { rid: 'f', scaleResolutionDownBy: 1, maxBitrate: 900_000 },
-    ];
-    await publish(publisher, server, 'simulcast', { codec: 'VP8', layers, width: 960, height: 540 });
-    const viewer = await open(shared);
-    await watch(viewer, server, 'simulcast');
-    await assertFlows(viewer, { video: 'VP8' });
-    const url = new URL(`${(await probe(viewer)).sessionUrl}/layer`, server.base);
-    const listed = await (await fetch(url)).json();
-    assert.deepEqual(listed, [{ encodingId: 'q' }, { encodingId: 'h' }, { encodingId: 'f' }]);
-    // The encoder takes its time to send all of them.
-    await until('the largest', async () => (await probe(viewer)).width === 960, 40_000);
-    const took = {};
-    for (const [encodingId, width] of [['q', 240], ['f', 960], ['h', 480], ['q', 240], ['h', 480]]) {
-      const before = await probe(viewer);
-      const asked = Date.now();
-      const answer = await fetch(url, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ encodingId }) });
-      assert.equal(answer.status, 200, await answer.text());
-      await until(`a width of ${width}`, async () => (await probe(viewer)).width === width, 5000, 20);
-      took[`${encodingId} ${before.width}`] = Date.now() - asked;
-      await assertFlows(viewer, { ms: 1500, freezeMsMax: 700 });
-      const after = await probe(viewer);
-      assert.equal(after.pliCount, before.pliCount, 'the viewer had to ask for a key frame');
-      assert.equal(after.freezeCount, before.freezeCount, 'the picture froze');
-      const stream = await streamInfo(server, 'simulcast');
-      assert.equal(stream.subscribe.sessions[0].layer, encodingId);
-    }
-    console.log(`layers were changed after ${JSON.stringify(took)} ms`);
-    assert.equal((await probe(viewer)).connectionCount, 1);
-  });
+  const SIMULCAST = [
+    { title: 'a viewer changes between simulcast layers without a break', codec: 'VP8' },
+    { title: 'H264 in simulcast layers is changed without a break', codec: 'H264' },
+    // Without a mode of their own the layers of VP9 are those of one stream.
+    { title: 'VP9 in simulcast layers is changed without a break', codec: 'VP9', mode: 'L1T2' },
+    { title: 'AV1 in simulcast layers is changed without a break', codec: 'AV1', mode: 'L1T1' },
+  ];
+  for (const { title, codec, mode: scalabilityMode } of SIMULCAST) {
+    await scenario(suite, title, {}, async ({ open }) => {
+      const name = `simulcast-${codec}`;
+      const publisher = await open(shared);
+      const scales = { q: 4, h: 2, f: 1 };
+      const layers = Object.entries(scales).map(([rid, scaleResolutionDownBy]) => ({ rid, scaleResolutionDownBy, scalabilityMode }));
+      await publish(publisher, server, name, { codec, layers, width: 960, height: 540 });
+      const viewer = await open(shared);
+      await watch(viewer, server, name);
+      await assertFlows(viewer, { video: codec });
+      const url = new URL(`${(await probe(viewer)).sessionUrl}/layer`, server.base);
+      const listed = await (await fetch(url)).json();
+      assert.deepEqual(listed, [{ encodingId: 'q' }, { encodingId: 'h' }, { encodingId: 'f' }]);
+      // The encoder takes its time to send all of them.
+      await until('the largest', async () => (await probe(viewer)).width === 960, 40_000);
+      const took = {};
+      for (const [encodingId, width] of [['q', 240], ['f', 960], ['h', 480], ['q', 240], ['h', 480]]) {
+        const before = await probe(viewer);
+        const asked = Date.now();
+        const answer = await fetch(url, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ encodingId }) });
+        assert.equal(answer.status, 200, await answer.text());
+        await until(`a width of ${width}`, async () => (await probe(viewer)).width === width, 5000, 20);
+        took[`${encodingId} ${before.width}`] = Date.now() - asked;
+        await assertFlows(viewer, { ms: 1500, freezeMsMax: 700 });
+        const after = await probe(viewer);
+        assert.equal(after.pliCount, before.pliCount, 'the viewer had to ask for a key frame');
+        assert.equal(after.freezeCount, before.freezeCount, 'the picture froze');
+        const stream = await streamInfo(server, name);
+        assert.equal(stream.subscribe.sessions[0].layer, encodingId);
+      }
+      console.log(`${codec} layers were changed after ${JSON.stringify(took)} ms`);
+      assert.equal((await probe(viewer)).connectionCount, 1);
+    });
+  }
 
   await scenario(suite, 'picture and sound pass over TCP alone', {}, async ({ open }) => {
     const publisher = await open(shared);
