@@ -26,6 +26,8 @@ pub struct Cli {
 enum Command {
     /// Runs the node; also without any subcommand.
     Serve(Settings),
+    /// Runs a manager, one address in front of several nodes.
+    Manager(Box<ManagerSettings>),
     /// Loads a WHIP/WHEP server with publishers and viewers, and measures what they get.
     Load(Box<LoadArgs>),
     /// Shows or checks the configuration.
@@ -68,6 +70,21 @@ pub struct Settings {
     /// Threads which forward media; 0: one per core
     #[arg(long, value_name = "N")]
     shards: Option<String>,
+    /// What this node is called in a cluster
+    #[arg(long, value_name = "NAME")]
+    alias: Option<String>,
+    /// Where this node stands, in any word
+    #[arg(long, value_name = "NAME")]
+    region: Option<String>,
+    /// Publishers this node takes
+    #[arg(long, value_name = "N")]
+    pub_max: Option<String>,
+    /// Viewers this node takes
+    #[arg(long, value_name = "N")]
+    sub_max: Option<String>,
+    /// The etcd this node registers in; may be given several times for one of several members
+    #[arg(long, value_name = "URL")]
+    etcd: Vec<String>,
     /// How datagrams are received and sent: auto, uring, mmsg, tokio-uring
     #[arg(long, value_name = "NAME")]
     backend: Option<String>,
@@ -77,72 +94,177 @@ pub struct Settings {
     /// Any other key, as http.connections_max=500; may be given several times
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
     set: Vec<String>,
+    /// End when the process that started this one ends
+    #[arg(long, hide = true)]
+    end_with_parent: bool,
+}
+
+/// Settings of a manager from the command line.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ManagerSettings {
+    /// Configuration file [default: whitewater.toml, if it exists; env: WHITEWATER_CONFIG]
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// HTTP address and port [default: 127.0.0.1:8888]
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<String>,
+    /// A node; once for each
+    #[arg(long, value_name = "ALIAS=URL[,region=R]")]
+    node: Vec<String>,
+    /// Nodes to start on this machine, for a try-out
+    #[arg(long, value_name = "N")]
+    embedded: Option<String>,
+    /// The etcd where nodes register and managers agree; may be given several times for one of
+    /// several members
+    #[arg(long, value_name = "URL")]
+    etcd: Vec<String>,
+    /// What is logged: off, error, warn, info, debug, trace
+    #[arg(long, value_name = "LEVEL")]
+    log: Option<String>,
+    /// Any other key, as manager.poll_ms=200; may be given several times
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+}
+
+impl ManagerSettings {
+    fn flags(&self) -> Vec<Flag> {
+        let own = [
+            ("manager.listen", "--listen", self.listen.clone()),
+            ("manager.nodes", "--node", array(&self.node)),
+            ("manager.embedded", "--embedded", self.embedded.clone()),
+            ("cluster.etcd", "--etcd", list(&self.etcd)),
+            ("log.level", "--log", self.log.clone()),
+        ];
+        named(own).chain(assigned(&self.set)).collect()
+    }
+
+    /// These settings together with the environment and the default file of this process.
+    pub fn sources(&self) -> Sources {
+        sources(self.config.as_ref(), self.flags())
+    }
+
+    /// The file that was asked for.
+    pub fn file(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
 }
 
 impl Settings {
     /// The flags as settings, in the order of the reference.
     fn flags(&self) -> Vec<Flag> {
-        let advertise = Some(self.advertise.join(",")).filter(|_| !self.advertise.is_empty());
         let own = [
-            ("http.listen", "--listen", &self.listen),
+            ("http.listen", "--listen", self.listen.clone()),
             (
                 "tls.self_signed",
                 "--tls-self-signed",
-                &self.tls_self_signed,
+                self.tls_self_signed.clone(),
             ),
-            ("media.udp", "--udp", &self.udp),
+            ("media.udp", "--udp", self.udp.clone()),
             (
                 "media.ports_per_core",
                 "--ports-per-core",
-                &self.ports_per_core,
+                self.ports_per_core.clone(),
             ),
-            ("media.advertise", "--advertise", &advertise),
-            ("media.shards", "--shards", &self.shards),
-            ("media.backend", "--backend", &self.backend),
-            ("log.level", "--log", &self.log),
+            ("media.advertise", "--advertise", list(&self.advertise)),
+            ("media.shards", "--shards", self.shards.clone()),
+            ("media.backend", "--backend", self.backend.clone()),
+            ("node.alias", "--alias", self.alias.clone()),
+            ("node.region", "--region", self.region.clone()),
+            ("node.pub_max", "--pub-max", self.pub_max.clone()),
+            ("node.sub_max", "--sub-max", self.sub_max.clone()),
+            ("cluster.etcd", "--etcd", list(&self.etcd)),
+            ("log.level", "--log", self.log.clone()),
         ];
-        let own = own.into_iter().filter_map(|(path, written, value)| {
-            let value = Some(value.clone()?);
-            Some(Flag {
-                path: path.to_owned(),
-                value,
-                written: written.to_owned(),
-            })
-        });
-        let any = self.set.iter().map(|assignment| {
-            let (path, value) = match assignment.split_once('=') {
-                Some((path, value)) => (path.trim(), Some(value.to_owned())),
-                None => (assignment.as_str(), None),
-            };
-            Flag {
-                path: path.to_owned(),
-                value,
-                written: "--set".to_owned(),
-            }
-        });
-        own.chain(any).collect()
+        named(own).chain(assigned(&self.set)).collect()
     }
 
     /// These settings together with the environment and the default file of this process.
     pub fn sources(&self) -> Sources {
-        Sources {
-            file: self.config.clone(),
-            default_file: Some(PathBuf::from("whitewater.toml")),
-            environment: std::env::vars_os().collect(),
-            flags: self.flags(),
-        }
+        sources(self.config.as_ref(), self.flags())
     }
 }
 
+fn sources(file: Option<&PathBuf>, flags: Vec<Flag>) -> Sources {
+    Sources {
+        file: file.cloned(),
+        default_file: Some(PathBuf::from("whitewater.toml")),
+        environment: std::env::vars_os().collect(),
+        flags,
+    }
+}
+
+/// The flags that were given, as settings.
+fn named<const N: usize>(
+    flags: [(&'static str, &'static str, Option<String>); N],
+) -> impl Iterator<Item = Flag> {
+    flags.into_iter().filter_map(|(path, written, value)| {
+        let value = Some(value?);
+        Some(Flag {
+            path: path.to_owned(),
+            value,
+            written: written.to_owned(),
+        })
+    })
+}
+
+/// What `--set` says.
+fn assigned(assignments: &[String]) -> impl Iterator<Item = Flag> {
+    assignments.iter().map(|assignment| {
+        let (path, value) = match assignment.split_once('=') {
+            Some((path, value)) => (path.trim(), Some(value.to_owned())),
+            None => (assignment.as_str(), None),
+        };
+        Flag {
+            path: path.to_owned(),
+            value,
+            written: "--set".to_owned(),
+        }
+    })
+}
+
+fn list(words: &[String]) -> Option<String> {
+    (!words.is_empty()).then(|| words.join(","))
+}
+
+/// As a TOML array, for words with commas in them.
+fn array(words: &[String]) -> Option<String> {
+    let words: Vec<_> = words
+        .iter()
+        .map(|word| toml::Value::from(word.as_str()))
+        .collect();
+    (!words.is_empty()).then(|| toml::Value::Array(words).to_string())
+}
+
+/// How long a process lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lifetime {
+    /// Until it is told to end.
+    Own,
+    /// No longer than the process that started it.
+    Parent,
+}
+
 /// Does what the command line asks for; `serve` runs the node with the configuration in force,
-/// `load` the load generator.
+/// `manage` the manager with it and the file it is from if one was asked for, `load` the load
+/// generator.
 pub fn run(
     cli: Cli,
-    serve: impl FnOnce(Effective) -> ExitCode,
+    serve: impl FnOnce(Effective, Lifetime) -> ExitCode,
+    manage: impl FnOnce(Effective, Option<&Path>) -> ExitCode,
     load: impl FnOnce(Plan) -> ExitCode,
 ) -> ExitCode {
     match cli.command.unwrap_or(Command::Serve(cli.settings)) {
-        Command::Serve(settings) => with_configuration(&settings, serve),
+        Command::Serve(settings) => {
+            let lifetime = if settings.end_with_parent {
+                Lifetime::Parent
+            } else {
+                Lifetime::Own
+            };
+            with_configuration(&settings.sources(), |effective| serve(effective, lifetime))
+        }
+        Command::Manager(settings) => with_configuration(&settings.sources(), |effective| {
+            manage(effective, settings.file())
+        }),
         Command::Load(arguments) => match arguments.plan() {
             Ok(plan) => load(plan),
             Err(error) => {
@@ -151,7 +273,7 @@ pub fn run(
             }
         },
         Command::Config(ConfigCommand::Print(settings)) => {
-            with_configuration(&settings, |effective| {
+            with_configuration(&settings.sources(), |effective| {
                 for note in &effective.notes {
                     eprintln!("note: {note}");
                 }
@@ -159,7 +281,7 @@ pub fn run(
             })
         }
         Command::Config(ConfigCommand::Check(settings)) => {
-            with_configuration(&settings, |effective| {
+            with_configuration(&settings.sources(), |effective| {
                 if let Err(error) = node::check(&effective.config) {
                     eprintln!("whitewater: {error}");
                     return ExitCode::from(EXIT_REFUSED);
@@ -172,8 +294,8 @@ pub fn run(
     }
 }
 
-fn with_configuration(settings: &Settings, then: impl FnOnce(Effective) -> ExitCode) -> ExitCode {
-    match config::load(&settings.sources()) {
+fn with_configuration(sources: &Sources, then: impl FnOnce(Effective) -> ExitCode) -> ExitCode {
+    match config::load(sources) {
         Ok(effective) => then(effective),
         Err(error) => {
             eprintln!("{}", refusal(&error));
@@ -265,11 +387,42 @@ mod tests {
             seen += 1;
         }
         let serve = Cli::command();
-        let others = ["config", "set", "help", "version"];
+        let others = ["config", "set", "help", "version", "end_with_parent"];
         let own = serve
             .get_arguments()
             .filter(|arg| !others.contains(&arg.get_id().as_str()));
         assert_eq!(own.count(), seen, "a flag without a key");
+    }
+
+    #[test]
+    fn nodes_of_a_manager_are_a_list_with_commas_inside() {
+        let arguments = [
+            "whitewater",
+            "manager",
+            "--node",
+            "a=http://10.0.0.1:7777,region=eu",
+            "--node",
+            "b=http://10.0.0.2:7777",
+            "--etcd",
+            "http://10.0.0.3:2379",
+            "--embedded",
+            "3",
+        ];
+        let cli = Cli::try_parse_from(arguments).unwrap();
+        let Some(Command::Manager(settings)) = cli.command else {
+            panic!("{cli:?}");
+        };
+        let sources = Sources {
+            flags: settings.flags(),
+            ..Sources::default()
+        };
+        let config = config::load(&sources).unwrap().config;
+        let nodes = &config.manager.nodes;
+        assert_eq!(nodes.len(), 2);
+        assert_eq!(nodes[0].region.as_deref(), Some("eu"));
+        assert_eq!(nodes[1].url.as_str(), "http://10.0.0.2:7777");
+        assert_eq!(config.manager.embedded, 3);
+        assert_eq!(config.cluster.etcd[0].as_str(), "http://10.0.0.3:2379");
     }
 
     #[test]
@@ -307,12 +460,18 @@ mod tests {
             let config = path.to_str().unwrap();
             let arguments = ["whitewater", "--config", config, "--log", "warn"];
             let mut served = None;
-            let serve = |effective: Effective| {
+            let serve = |effective: Effective, lifetime| {
+                assert_eq!(lifetime, Lifetime::Own);
                 served = Some(effective.config);
                 ExitCode::from(7)
             };
             let cli = Cli::try_parse_from(arguments).unwrap();
-            let code = run(cli, serve, |_| panic!("load was not asked for"));
+            let code = run(
+                cli,
+                serve,
+                |_, _| panic!("a manager was not asked for"),
+                |_| panic!("load was not asked for"),
+            );
             std::fs::remove_file(&path).unwrap();
             (format!("{code:?}"), served)
         };

@@ -9,6 +9,7 @@
 //! configurations of its crates.
 
 mod address;
+mod cluster;
 mod compat;
 mod ice_server;
 mod keys;
@@ -22,16 +23,20 @@ mod value;
 mod word;
 
 pub use address::{HostName, Network, Origin};
+pub use cluster::{Account, Alias, BaseUrl, NodeEntry};
 pub use ice_server::IceServer;
 pub use keys::{
-    Auth, Config, Http, Ice, Key, Limits, Log, Media, Play, Publish, Sdp, Strategy, Tls,
+    Auth, Cluster, Config, Http, Ice, Key, Limits, Log, Manager, Media, Member, Play, Publish, Sdp,
+    Strategy, Tls,
 };
 pub use load::{Effective, Flag, Source, Sources, load};
 pub use print::{effective, reference};
 pub use problem::{ConfigError, Place, Problem};
 pub use redirect::RedirectUrl;
 pub use secret::{Secret, Token};
-pub use word::{AudioCodec, Backend, LogLevel, MetricsAccess, PlayAbsent, Takeover, VideoCodec};
+pub use word::{
+    AudioCodec, Backend, Calls, LogLevel, MetricsAccess, PlayAbsent, Takeover, VideoCodec,
+};
 
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,10 @@
 pub mod advice;
 pub mod cli;
 pub mod config;
+mod embedded;
+mod manager;
 mod node;
 mod security;
 
+pub use manager::Manager;
 pub use node::{Node, StartError};

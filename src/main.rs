@@ -3,46 +3,35 @@
 #![forbid(unsafe_code)]
 
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
+use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::filter::LevelFilter;
 use whitewater::config::{Effective, LogLevel};
-use whitewater::{Node, StartError, cli};
+use whitewater::{Manager, Node, StartError, cli};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    cli::run(cli::Cli::parse(), serve, load)
+    cli::run(cli::Cli::parse(), serve, manage, load)
 }
 
 /// Runs the node until it is told to stop.
-fn serve(effective: Effective) -> ExitCode {
+fn serve(effective: Effective, lifetime: cli::Lifetime) -> ExitCode {
     log_to_stderr(effective.config.log.level);
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(CONTROL_THREADS)
-        .thread_name("control")
-        .enable_all()
-        .build()
+    if lifetime == cli::Lifetime::Parent
+        && let Err(error) = rustix::process::set_parent_process_death_signal(Some(Signal::TERM))
     {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("whitewater: no threads for the control plane: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    runtime.block_on(async {
+        tracing::warn!(%error, "this process may outlive the one that started it");
+    }
+    on_control_threads(async {
         let node = match Node::start(&effective) {
             Ok(node) => node,
-            Err(error) => {
-                eprintln!("whitewater: {error}");
-                return match error {
-                    StartError::Config(_) | StartError::Tls(_) => ExitCode::from(cli::EXIT_REFUSED),
-                    _ => ExitCode::FAILURE,
-                };
-            }
+            Err(error) => return refused(&error),
         };
         let stop = match stop_signal() {
             Ok(stop) => stop,
@@ -53,14 +42,61 @@ fn serve(effective: Effective) -> ExitCode {
         };
         // Signals are heard from here on. A reader that went away does not stop the server.
         let _ = write!(std::io::stdout(), "{}", node.greeting());
-        match node.run(stop).await {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("whitewater: {error}");
-                ExitCode::FAILURE
-            }
-        }
+        ended(node.run(stop).await)
     })
+}
+
+/// Runs a manager until it is told to stop.
+fn manage(effective: Effective, file: Option<&Path>) -> ExitCode {
+    log_to_stderr(effective.config.log.level);
+    on_control_threads(async {
+        let manager = match Manager::start(&effective, file) {
+            Ok(manager) => manager,
+            Err(error) => return refused(&error),
+        };
+        let stop = match stop_signal() {
+            Ok(stop) => stop,
+            Err(error) => {
+                eprintln!("whitewater: signals cannot be handled: {error}");
+                return ExitCode::FAILURE;
+            }
+        };
+        let _ = write!(std::io::stdout(), "{}", manager.greeting());
+        ended(manager.run(stop).await)
+    })
+}
+
+fn on_control_threads(work: impl Future<Output = ExitCode>) -> ExitCode {
+    match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(CONTROL_THREADS)
+        .thread_name("control")
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime.block_on(work),
+        Err(error) => {
+            eprintln!("whitewater: no threads for the control plane: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn refused(error: &StartError) -> ExitCode {
+    eprintln!("whitewater: {error}");
+    match error {
+        StartError::Config(_) | StartError::Tls(_) => ExitCode::from(cli::EXIT_REFUSED),
+        _ => ExitCode::FAILURE,
+    }
+}
+
+fn ended(result: std::io::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("whitewater: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Runs the load generator until it is done or told to stop.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use whitewater_control::{
     About, AbsentStream, Auth, BindError, HttpLimits, MetricsAccess, Network, Policy, Rate,
-    Redirects, Server, TlsError, TurnSecret,
+    Redirects, Registrar, Registration, Server, TlsError, TurnSecret,
 };
 use whitewater_dataplane::{BackendKind, Choice, Codec, DataPlane, SpawnError};
 
@@ -22,6 +22,7 @@ pub struct Node {
     server: Server,
     listen: SocketAddr,
     security: Security,
+    registrar: Option<Registrar>,
     notes: Vec<String>,
 }
 
@@ -96,6 +97,12 @@ impl Node {
         let about = About {
             udp_port: plane.udp().port(),
             backend: backend_name(&plane).to_owned(),
+            alias: config
+                .node
+                .alias
+                .as_ref()
+                .map_or_else(String::new, |alias| alias.name().to_string()),
+            region: config.node.region.clone(),
             ..About::default()
         };
         let server =
@@ -107,9 +114,17 @@ impl Node {
                 }
             }
         }
+        let security = Security::new(
+            config,
+            server.certificate_fingerprint(),
+            server.redirect_addr(),
+            server.admin_addr(),
+        );
+        let listen = server.local_addr();
         Ok(Node {
-            listen: server.local_addr(),
-            security: Security::new(config, &server),
+            registrar: registrar(config, &security.base(listen))?,
+            listen,
+            security,
             plane,
             server,
             notes,
@@ -173,6 +188,21 @@ impl Node {
     /// # Errors
     /// The HTTP listener's.
     pub async fn run(self, stop: impl Future<Output = ()>) -> io::Result<()> {
+        let registrar = self.registrar.map(|registrar| {
+            let (leave, left) = tokio::sync::oneshot::channel::<()>();
+            let staying = registrar.run(async {
+                let _ = left.await;
+            });
+            (leave, tokio::spawn(staying))
+        });
+        let stop = async {
+            stop.await;
+            // Nobody is sent here any more.
+            if let Some((leave, staying)) = registrar {
+                drop(leave);
+                let _ = staying.await;
+            }
+        };
         let result = self.server.run(stop).await;
         let plane = self.plane;
         // The shards end by themselves within a second of control's last word.
@@ -187,6 +217,36 @@ pub(crate) fn check(config: &Config) -> Result<(), StartError> {
     refuse_unserved(config)?;
     security::refuse(config)?;
     whitewater_control::check_tls(&security::tls(config)).map_err(StartError::Tls)
+}
+
+/// What keeps the node registered, if it is to be.
+fn registrar(config: &Config, base: &str) -> Result<Option<Registrar>, StartError> {
+    let Some(alias) = config
+        .node
+        .alias
+        .as_ref()
+        .filter(|_| !config.cluster.etcd.is_empty())
+    else {
+        return Ok(None);
+    };
+    let node = &config.node;
+    let url = node.url.as_ref().map_or(base, |url| url.as_str());
+    let registration = Registration {
+        alias: alias.name().clone(),
+        url: url.to_owned(),
+        region: node.region.clone(),
+        pub_max: node.pub_max,
+        sub_max: node.sub_max,
+        etcd: urls(&config.cluster.etcd),
+        ca_file: file(&config.cluster.ca_file),
+    };
+    Registrar::new(&registration)
+        .map(Some)
+        .map_err(StartError::Io)
+}
+
+pub(crate) fn urls(urls: &[config::BaseUrl]) -> Vec<String> {
+    urls.iter().map(|url| url.as_str().to_owned()).collect()
 }
 
 /// What the configuration can say and this version does not do must not be taken silently.
@@ -207,6 +267,24 @@ fn refuse_unserved(config: &Config) -> Result<(), StartError> {
              ice.turn_secret",
         ));
     }
+    let node = &config.node;
+    let is_everywhere = config.http.listen.ip().is_unspecified();
+    if !config.cluster.etcd.is_empty() && node.alias.is_none() {
+        return Err(StartError::Config(
+            "cluster.etcd registers this node, and it has no name: set node.alias, as --alias eu-1",
+        ));
+    }
+    if !config.cluster.etcd.is_empty() && is_everywhere && node.url.is_none() {
+        return Err(StartError::Config(
+            "cluster.etcd registers this node, and http.listen names no address others can reach: \
+             set node.url",
+        ));
+    }
+    refuse_unguarded(config)
+}
+
+/// Somebody has to say who may come in where others can.
+pub(crate) fn refuse_unguarded(config: &Config) -> Result<(), StartError> {
     let auth = &config.auth;
     let guarded = auth_config(auth).asks();
     if guarded && auth.open {
@@ -320,7 +398,7 @@ fn codecs(sdp: &config::Sdp) -> Vec<Codec> {
     codecs
 }
 
-fn control_config(config: &Config, about: About) -> whitewater_control::Config {
+pub(crate) fn control_config(config: &Config, about: About) -> whitewater_control::Config {
     let http = &config.http;
     let strategy = &config.strategy;
     let limits = &config.limits;
@@ -341,6 +419,8 @@ fn control_config(config: &Config, about: About) -> whitewater_control::Config {
             auto_create_whep: strategy.auto_create_whep,
             auto_delete_whip: delay(strategy.auto_delete_whip),
             auto_delete_whep: delay(strategy.auto_delete_whep),
+            pub_max: config.node.pub_max,
+            sub_max: config.node.sub_max,
             each_stream_max_sub: strategy.each_stream_max_sub,
             cascade_push_close_sub: strategy.cascade_push_close_sub,
             takeover: match config.publish.takeover {
@@ -449,7 +529,7 @@ fn texts(tokens: &[Token]) -> Vec<String> {
     texts.collect()
 }
 
-fn file(path: &Path) -> Option<PathBuf> {
+pub(crate) fn file(path: &Path) -> Option<PathBuf> {
     (path != "").then(|| path.to_owned())
 }
 
@@ -457,7 +537,7 @@ fn some(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-fn seconds(count: u32) -> Duration {
+pub(crate) fn seconds(count: u32) -> Duration {
     Duration::from_secs(count.into())
 }
 

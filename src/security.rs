@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use whitewater_control::{Server, Tls};
+use whitewater_control::Tls;
 
 use crate::config::Config;
 use crate::node::StartError;
@@ -19,14 +19,19 @@ pub(crate) struct Security {
 }
 
 impl Security {
-    pub(crate) fn new(config: &Config, server: &Server) -> Self {
+    pub(crate) fn new(
+        config: &Config,
+        fingerprint: Option<&str>,
+        redirect: Option<SocketAddr>,
+        admin: Option<SocketAddr>,
+    ) -> Self {
         let mut names = config.http.hosts.iter();
         Security {
             name: names.next().map(|name| name.as_str().to_owned()),
-            fingerprint: server.certificate_fingerprint().map(str::to_owned),
+            fingerprint: fingerprint.map(str::to_owned),
             is_self_signed: config.tls.self_signed,
-            redirect: server.redirect_addr(),
-            admin: server.admin_addr(),
+            redirect,
+            admin,
         }
     }
 

@@ -19,12 +19,31 @@ struct Asset {
 /// The files of `control/web`, sorted by name.
 static ASSETS: &[Asset] = include!(concat!(env!("OUT_DIR"), "/assets_table.rs"));
 
-/// Answers what no other route takes.
+/// Answers what no other route of a node takes.
 pub(crate) fn serve(target: &str, request: &Request) -> Result<Response, Problem> {
     let name = match target {
         "/" => "index.html",
         _ => target.strip_prefix('/').unwrap_or_default(),
     };
+    if name.starts_with(MANAGER) {
+        return Err(Problem::not_found("nothing is here"));
+    }
+    serve_file(name, request)
+}
+
+/// Answers what no other route of a manager takes.
+pub(crate) fn serve_manager(target: &str, request: &Request) -> Result<Response, Problem> {
+    match target {
+        "/" => serve_file("manager.html", request),
+        // What both pages use.
+        "/favicon.svg" | "/style.css" | "/manager.js" | "/manager.css" => {
+            serve_file(target.strip_prefix('/').unwrap_or_default(), request)
+        }
+        _ => Err(Problem::not_found("nothing is here")),
+    }
+}
+
+fn serve_file(name: &str, request: &Request) -> Result<Response, Problem> {
     let Ok(index) = ASSETS.binary_search_by(|asset| asset.name.cmp(name)) else {
         return Err(Problem::not_found("nothing is here"));
     };
@@ -78,6 +97,8 @@ fn content_type(name: &str) -> &'static str {
     }
 }
 
+/// What the files of the manager's page start with.
+const MANAGER: &str = "manager.";
 const METHODS: &str = "GET, HEAD, OPTIONS";
 const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
                    img-src 'self' data:; media-src 'self' blob: mediastream:; \

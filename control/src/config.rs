@@ -392,6 +392,10 @@ pub struct About {
     pub udp_port: u16,
     /// The data plane's back end, e.g. `uring`.
     pub backend: String,
+    /// What this node is called in a cluster; may be empty.
+    pub alias: String,
+    /// Where it stands; may be empty.
+    pub region: String,
 }
 
 impl Default for About {
@@ -403,6 +407,8 @@ impl Default for About {
             features: Vec::new(),
             udp_port: 0,
             backend: String::new(),
+            alias: String::new(),
+            region: String::new(),
         }
     }
 }

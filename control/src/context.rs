@@ -1,7 +1,9 @@
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use hyper::body::Incoming;
 use tokio::sync::{Semaphore, watch};
 use whitewater_model::{Now, Registry};
 
@@ -12,6 +14,9 @@ use crate::events::Events;
 use crate::http::crowd::Crowd;
 use crate::http::links::IceLinks;
 use crate::http::rate::Limiter;
+use crate::http::response::Response;
+use crate::http::router::{self, Scope};
+use crate::http::site::Site;
 use crate::metrics::HttpCounters;
 use crate::plane::Line;
 use crate::session::Gates;
@@ -82,6 +87,37 @@ impl Context {
 
     pub(crate) fn plane_is_alive(&self) -> bool {
         self.plane_alive.load(Ordering::Relaxed)
+    }
+}
+
+impl Site for Context {
+    fn config(&self) -> &Config {
+        &self.config
+    }
+
+    fn counters(&self) -> &HttpCounters {
+        &self.counters
+    }
+
+    fn guard(&self) -> &Arc<Guard> {
+        &self.guard
+    }
+
+    fn ending(&self) -> &watch::Sender<bool> {
+        &self.ending
+    }
+
+    fn sweep(&self) {
+        self.guard.sweep(self);
+    }
+
+    async fn answer(
+        &self,
+        scope: Scope,
+        peer: SocketAddr,
+        request: hyper::Request<Incoming>,
+    ) -> Response {
+        router::serve(self, scope, peer, request).await
     }
 }
 

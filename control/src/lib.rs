@@ -11,6 +11,7 @@
 
 mod assets;
 mod auth;
+mod cluster;
 mod config;
 mod context;
 mod dialect;
@@ -26,6 +27,9 @@ mod session;
 mod whep;
 mod whip;
 
+pub use cluster::{
+    Account, Calls, ManagerConfig, ManagerServer, NodeEntry, Registrar, Registration,
+};
 pub use config::{
     About, Auth, Config, HttpLimits, IceServer, MetricsAccess, Network, Rate, Redirects, Tls,
     TurnSecret,
@@ -34,4 +38,6 @@ pub use config::{
 pub use http::fuzz::Unplugged;
 pub use http::{BindError, Server, TlsError, check_tls};
 pub use negotiate::is_url_template;
+pub use random::random_token;
+pub use whitewater_model::cluster::{BadNodeName, Bounds, NodeName, Patience};
 pub use whitewater_model::{AbsentStream, Policy, Takeover};

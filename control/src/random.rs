@@ -12,6 +12,16 @@ pub(crate) fn session_id() -> Option<SessionId> {
     bits().map(SessionId)
 }
 
+/// A bearer token nobody can guess: 256 bits in hexadecimal digits.
+///
+/// # Errors
+/// When the kernel has no random bits.
+pub fn random_token() -> std::io::Result<String> {
+    let none = || std::io::Error::other("no random bits");
+    let (high, low) = (bits().ok_or_else(none)?, bits().ok_or_else(none)?);
+    Ok(format!("{high:032x}{low:032x}"))
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;

@@ -35,6 +35,18 @@ pub(crate) static OLD_KEYS: &[OldKey] = &[
         about: "the value is the same",
     },
     OldKey {
+        path: "nodes",
+        new_path: "manager.nodes",
+        convert: Ok,
+        about: "the value is the same, without mode",
+    },
+    OldKey {
+        path: "auth.accounts",
+        new_path: "manager.accounts",
+        convert: Ok,
+        about: "the value is the same",
+    },
+    OldKey {
         path: "webrtc.ice_lite",
         new_path: "ice.lite",
         convert: Ok,
@@ -50,7 +62,6 @@ pub(crate) static OLD_KEYS: &[OldKey] = &[
 
 /// Sections and keys of Live777 and LiveMan which nothing here corresponds to.
 pub(crate) static WITHOUT_COUNTERPART: &[&str] = &[
-    "auth.accounts",
     "auto_record",
     "cascade",
     "database",
@@ -58,7 +69,6 @@ pub(crate) static WITHOUT_COUNTERPART: &[&str] = &[
     "hooks",
     "http.public",
     "net4mqtt",
-    "nodes",
     "playback",
     "record_sync",
     "recorder",

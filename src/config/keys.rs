@@ -8,12 +8,15 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use super::address::{HostName, Network, Origin};
+use super::cluster::{Account, Alias, BaseUrl, NodeEntry};
 use super::ice_server::IceServer;
 use super::node::{Node, Shape};
 use super::redirect::RedirectUrl;
 use super::secret::{Secret, Token};
 use super::value::{Refused, Value};
-use super::word::{AudioCodec, Backend, LogLevel, MetricsAccess, PlayAbsent, Takeover, VideoCodec};
+use super::word::{
+    AudioCodec, Backend, Calls, LogLevel, MetricsAccess, PlayAbsent, Takeover, VideoCodec,
+};
 
 /// What is known of a key.
 pub struct Key {
@@ -384,6 +387,71 @@ sections! {
         /// Take the token from the URL too (?token=), for devices which cannot send headers. URLs
         /// end up in the logs of proxies.
         token_in_url: bool = false;
+    }
+
+    /// This node as one of several behind a manager.
+    Member in node {
+        /// What it is called, if it registers in cluster.etcd: 1 to 64 letters, digits, dots, hyphens and
+        /// underscores.
+        alias: Option<Alias> = None, flag: "alias";
+        /// Where it stands, in any word: managers place viewers near.
+        region: String = String::new(), flag: "region";
+        /// Publishers it takes, other nodes aside; further ones are answered 503.
+        pub_max: u32 = 65_535, range: 0..=65_535, flag: "pub-max";
+        /// Viewers it takes, other nodes aside; further ones are answered 503.
+        sub_max: u32 = 65_535, range: 0..=65_535, flag: "sub-max";
+        /// Where managers and other nodes reach its API, if it registers. Empty: http.listen.
+        url: Option<BaseUrl> = None;
+    }
+
+    /// What a manager and its nodes share.
+    Cluster in cluster {
+        /// URLs of one etcd, in which nodes register and managers agree. Empty: there is one manager, and
+        /// it is told its nodes.
+        etcd: Vec<BaseUrl> = Vec::new(), flag: "etcd";
+        /// PEM file with the certificates that nodes and etcd are trusted by. Empty: those of the system.
+        ca_file: PathBuf = PathBuf::new();
+    }
+
+    /// The manager: `whitewater manager`. Its HTTP side goes by the sections http, tls, limits and auth, as a
+    /// node's does.
+    Manager in manager {
+        /// Address and TCP port of the manager (its --listen). The default is reachable from this machine
+        /// only.
+        listen: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 8888));
+        /// The nodes, besides those that register (--node ALIAS=URL,region=R, once for each). A token is what
+        /// the manager shows to the node; region, pub_max and sub_max go before what the node says itself.
+        nodes: Vec<NodeEntry> = Vec::new();
+        /// What the manager shows to nodes that registered.
+        node_token: Option<Token> = None;
+        /// Show nodes the token of the client instead, where the client has one: for nodes that know the
+        /// same tokens and keys as the manager.
+        hand_on_tokens: bool = false;
+        /// Nodes the manager starts itself on this machine, for a try-out (--embedded).
+        embedded: u16 = 0, range: 0..=16;
+        /// Whether the manager hands WHIP and WHEP calls on to a node, or tells the client the node's URL
+        /// (307).
+        calls: Calls = Calls::Proxy;
+        /// How often each node is asked what it has.
+        poll_ms: u32 = 500, unit: "milliseconds", range: 50..=60_000;
+        /// A node that takes longer for an answer to that has not answered; the second time it is given up.
+        poll_timeout_ms: u32 = 2000, unit: "milliseconds", range: 50..=60_000;
+        /// How long a node may take for the answer to a client; then the client gets 504.
+        call_timeout_ms: u32 = 10_000, unit: "milliseconds", range: 100..=60_000;
+        /// Nodes a stream may pass on its way from its publisher's node to a viewer's; 0: viewers go to the
+        /// publisher's node or nowhere.
+        tree_depth_max: u32 = 3, range: 0..=8;
+        /// Nodes that may get a stream from one node.
+        tree_fan_out_max: u32 = 8, range: 1..=1000;
+        /// A node that gets a stream from another one and has had no viewer of it for this long gets it no
+        /// longer.
+        tree_idle_s: u32 = 60, unit: "seconds", range: 1..=DAY_S;
+        /// How long the sessions of a node that is being emptied may stay.
+        drain_s: u32 = 60, unit: "seconds", range: 0..=DAY_S;
+        /// Who may log in at the page and at /api/login.
+        accounts: Vec<Account> = Vec::new();
+        /// Token of the admin routes in Red5's dialect (?accessToken=). Empty: they are closed.
+        red5_token: Secret = Secret::default();
     }
 
     /// What is negotiated.

@@ -76,6 +76,14 @@ words! {
         Always = "always",
     }
 
+    /// What a manager does with the calls of WHIP and WHEP.
+    Calls {
+        /// It hands them on.
+        Proxy = "proxy",
+        /// It says where to make them (307).
+        Redirect = "redirect",
+    }
+
     /// What a viewer is told while a stream has no publisher.
     PlayAbsent {
         /// Accepted; media starts with the publisher.

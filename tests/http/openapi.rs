@@ -190,8 +190,7 @@ fn answers_that_are_not_described_are_seen() {
         body: body.to_owned().into(),
     };
     let judge = |target, reply: Reply| judge("GET", target, &reply);
-    let info =
-        r#"{"version":"1","gitHash":"","buildTime":"","features":[],"udpPort":1,"backend":"x"}"#;
+    let info = r#"{"version":"1","gitHash":"","buildTime":"","features":[],"udpPort":1,"backend":"x","alias":"","region":"","pubMax":1,"subMax":1}"#;
     let json = "application/json";
     assert_eq!(judge("/api/info/", reply(200, json, info)), Ok(()));
     assert_eq!(judge("/elsewhere", reply(418, json, "")), Ok(()));

@@ -9,6 +9,7 @@
 // clippy.toml lists them; tests may read the clock to have a time to start from.
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
+pub mod cluster;
 mod error;
 mod layer;
 mod name;

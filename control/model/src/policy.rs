@@ -14,6 +14,10 @@ pub struct Policy {
     /// A stream that was created by a POST of WHIP or WHEP goes after this long without
     /// publisher and viewers.
     pub orphan_grace: Duration,
+    /// Publishers of this node, other nodes aside.
+    pub pub_max: u32,
+    /// Viewers of this node, other nodes aside.
+    pub sub_max: u32,
     /// Viewers one stream may have.
     pub each_stream_max_sub: u32,
     /// When a cascade push starts, the other viewers are closed. Told to the API's readers.
@@ -42,6 +46,8 @@ impl Default for Policy {
             auto_delete_whip: None,
             auto_delete_whep: None,
             orphan_grace: Duration::from_secs(5),
+            pub_max: 65_535,
+            sub_max: 65_535,
             each_stream_max_sub: 65_535,
             cascade_push_close_sub: false,
             takeover: Takeover::Silent,

@@ -23,9 +23,9 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 
+use super::guard::Guard;
 use super::key::Keys;
 use crate::Auth;
-use crate::context::Context;
 
 /// Knows where the keys are.
 pub(crate) struct Fetcher {
@@ -85,8 +85,7 @@ impl Fetcher {
     }
 
     /// Keeps the guard's keys fresh, for as long as it is polled.
-    pub(crate) async fn run(self, context: Arc<Context>) {
-        let guard = &context.guard;
+    pub(crate) async fn run(self, guard: Arc<Guard>) {
         let mut failing = false;
         loop {
             match self.fetch_keys().await {

@@ -11,7 +11,8 @@ use aws_lc_rs::digest;
 
 use super::guard::{Content, Guard};
 use crate::Auth;
-use crate::context::{Context, now};
+use crate::context::now;
+use crate::http::site::Site;
 
 /// The files, and what was in them last.
 pub(crate) struct Keeper {
@@ -67,21 +68,21 @@ impl Keeper {
     }
 
     /// Looks at the files and sweeps the sessions, for as long as it is polled.
-    pub(crate) async fn run(self, context: Arc<Context>) {
-        let mut changes = context.guard.changes();
+    pub(crate) async fn run(self, site: Arc<impl Site>) {
+        let mut changes = site.guard().changes();
         let mut files = self.files;
         loop {
-            let guard = &context.guard;
+            let guard = site.guard();
             let changed = tokio::time::timeout(LOOK_EVERY, changes.changed()).await;
             if changed.is_ok() {
-                guard.sweep(&context);
+                site.sweep();
             }
             // Whoever writes revocations does not want older ones read back.
             let writing = guard.revocations_file.lock().await;
             let looking = tokio::task::spawn_blocking({
-                let context = context.clone();
+                let guard = guard.clone();
                 move || {
-                    look_at(&mut files, &context.guard);
+                    look_at(&mut files, &guard);
                     files
                 }
             });

@@ -8,6 +8,7 @@ use serde_json::error::Category;
 use super::media_type::{self, JSON};
 use super::problem::Problem;
 use super::request::Request;
+use crate::HttpLimits;
 use crate::context::Context;
 
 /// Reads a JSON body.
@@ -19,8 +20,18 @@ pub(crate) async fn read_json<T: DeserializeOwned>(
     context: &Context,
     request: &mut Request,
 ) -> Result<T, Problem> {
+    read_json_within(&context.config.limits, request).await
+}
+
+/// The same, with the limits of any site.
+///
+/// # Errors
+/// Those of [`read_json`].
+pub(crate) async fn read_json_within<T: DeserializeOwned>(
+    limits: &HttpLimits,
+    request: &mut Request,
+) -> Result<T, Problem> {
     media_type::expect(&request.headers, &[JSON])?;
-    let limits = &context.config.limits;
     let bytes = request
         .read_body(limits.json_size_max, limits.body_timeout)
         .await?;

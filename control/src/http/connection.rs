@@ -21,11 +21,11 @@ use tokio_rustls::TlsAcceptor;
 use super::crowd::{Crowd, Place};
 use super::patience::Patience;
 use super::pulse::Pulse;
+use super::redirect;
 use super::response::Response;
 use super::router::Scope;
-use super::{redirect, router};
-use crate::HttpLimits;
-use crate::context::Context;
+use super::site::Site;
+use crate::{Config, HttpLimits};
 
 /// What is spoken on a listener.
 #[derive(Clone)]
@@ -42,24 +42,24 @@ pub(super) enum Front {
 }
 
 impl Front {
-    async fn answer(
+    async fn answer<S: Site>(
         &self,
-        context: &Context,
+        site: &S,
         scope: Scope,
         peer: SocketAddr,
         request: hyper::Request<Incoming>,
     ) -> Response {
         match self {
-            Front::Plain => router::serve(context, scope, peer, request).await,
+            Front::Plain => site.answer(scope, peer, request).await,
             Front::Secure { hsts, .. } => {
-                let mut response = router::serve(context, scope, peer, request).await;
+                let mut response = site.answer(scope, peer, request).await;
                 if let Some(hsts) = hsts {
                     let headers = response.headers_mut();
                     headers.insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
                 }
                 response
             }
-            Front::Redirect { https_port } => redirect::serve(context, *https_port, &request),
+            Front::Redirect { https_port } => redirect::serve(site, *https_port, &request),
         }
     }
 }
@@ -80,8 +80,8 @@ impl Places {
     }
 
     /// `Err` when this source has too many. A trusted proxy's connections are those of many.
-    fn of_source(&self, context: &Context, peer: IpAddr) -> Result<Option<Place>, ()> {
-        let proxies = &context.config.trusted_proxies;
+    fn of_source(&self, config: &Config, peer: IpAddr) -> Result<Option<Place>, ()> {
+        let proxies = &config.trusted_proxies;
         if proxies.iter().any(|network| network.contains(peer)) {
             return Ok(None);
         }
@@ -110,8 +110,8 @@ impl Door {
     }
 
     /// Takes connections in for as long as it is polled.
-    pub(super) async fn open(&mut self, context: &Arc<Context>) {
-        let builder = Arc::new(builder(&context.config.limits));
+    pub(super) async fn open<S: Site>(&mut self, site: &Arc<S>) {
+        let builder = Arc::new(builder(&site.config().limits));
         let Some(listener) = &self.listener else {
             return;
         };
@@ -125,10 +125,10 @@ impl Door {
                     continue;
                 }
             };
-            context.counters.count_connection();
+            site.counters().count_connection();
             while self.connections.try_join_next().is_some() {}
-            let Ok(of_source) = self.places.of_source(context, peer.ip()) else {
-                context.counters.count_refused_connection();
+            let Ok(of_source) = self.places.of_source(site.config(), peer.ip()) else {
+                site.counters().count_refused_connection();
                 continue;
             };
             // The others wait in the kernel's queue meanwhile.
@@ -137,7 +137,7 @@ impl Door {
             };
             prepare(&stream);
             let visit = Visit {
-                context: context.clone(),
+                site: site.clone(),
                 builder: builder.clone(),
                 front: self.front.clone(),
                 scope: self.scope,
@@ -149,7 +149,7 @@ impl Door {
     }
 
     /// Takes no more connections in, and gives those that are there a little time: they have been
-    /// told by `Context::ending`.
+    /// told by [`Site::ending`].
     pub(super) async fn close(mut self) {
         self.listener = None;
         let all = async { while self.connections.join_next().await.is_some() {} };
@@ -159,8 +159,8 @@ impl Door {
 }
 
 /// One connection.
-struct Visit {
-    context: Arc<Context>,
+struct Visit<S> {
+    site: Arc<S>,
     builder: Arc<Builder<TokioExecutor>>,
     front: Front,
     scope: Scope,
@@ -169,15 +169,15 @@ struct Visit {
     _places: (OwnedSemaphorePermit, Option<Place>),
 }
 
-impl Visit {
+impl<S: Site> Visit<S> {
     async fn serve(self, stream: TcpStream) {
-        let limits = &self.context.config.limits;
+        let limits = &self.site.config().limits;
         let stream = Patience::new(stream, limits.write_timeout);
         let Front::Secure { acceptor, .. } = &self.front else {
             return self.converse(stream).await;
         };
         let shaken = timeout(limits.header_timeout, acceptor.accept(stream)).await;
-        let counters = &self.context.counters;
+        let counters = self.site.counters();
         match shaken {
             Ok(Ok(secured)) => {
                 counters.count_handshake(true);
@@ -189,7 +189,7 @@ impl Visit {
     }
 
     async fn converse(&self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
-        let config = &self.context.config;
+        let config = self.site.config();
         let limits = &config.limits;
         let pulse = Pulse::new(
             limits.header_timeout,
@@ -198,16 +198,16 @@ impl Visit {
         );
         let service = service_fn(|request: hyper::Request<Incoming>| {
             let busy = pulse.begin();
-            let (context, front) = (self.context.clone(), self.front.clone());
+            let (site, front) = (self.site.clone(), self.front.clone());
             let (scope, peer) = (self.scope, self.peer);
             async move {
-                let response = front.answer(&context, scope, peer, request).await;
+                let response = front.answer(&*site, scope, peer, request).await;
                 Ok::<_, Infallible>(busy.with(response))
             }
         });
         let connection = self.builder.serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
-        let mut ending = self.context.ending.subscribe();
+        let mut ending = self.site.ending().subscribe();
         let mut look_at = Instant::now() + limits.header_timeout;
         loop {
             tokio::select! {

@@ -5,6 +5,7 @@ pub(crate) mod body;
 mod connection;
 pub(crate) mod cors;
 pub(crate) mod crowd;
+pub(crate) mod entrance;
 #[cfg(feature = "__fuzz")]
 pub(crate) mod fuzz;
 pub(crate) mod links;
@@ -22,6 +23,7 @@ mod redirect;
 pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod router;
+pub(crate) mod site;
 pub(crate) mod source;
 mod tls;
 

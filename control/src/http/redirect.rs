@@ -7,16 +7,17 @@ use hyper::header::{CONNECTION, HeaderValue, LOCATION};
 use super::origin;
 use super::problem::Problem;
 use super::response::{Response, empty};
-use crate::context::Context;
+use super::site::Site;
+use crate::Config;
 
 /// Answers with the same URL under HTTPS. The method and the body are to be kept, also for POST:
 /// RFC 9725 §4.5 has 307 or 308 for that. The connection ends: there is nothing more to ask.
 pub(super) fn serve(
-    context: &Context,
+    site: &impl Site,
     https_port: u16,
     request: &hyper::Request<Incoming>,
 ) -> Response {
-    let mut response = match location(context, https_port, request) {
+    let mut response = match location(site.config(), https_port, request) {
         Ok(location) => {
             let mut response = empty(StatusCode::PERMANENT_REDIRECT);
             response.headers_mut().insert(LOCATION, location);
@@ -28,19 +29,18 @@ pub(super) fn serve(
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(CONNECTION, close);
     }
-    context.counters.count(response.status());
+    site.counters().count(response.status());
     response
 }
 
 fn location(
-    context: &Context,
+    config: &Config,
     https_port: u16,
     request: &hyper::Request<Incoming>,
 ) -> Result<HeaderValue, Problem> {
     let host = origin::host(request.uri(), request.headers());
     let host = host.map_err(|_| Problem::bad_request("more than one Host header"))?;
     let name = host.map(origin::name_of).unwrap_or_default();
-    let config = &context.config;
     if !is_host(name) || !origin::is_own_name(config.listen, &config.hosts, name) {
         return Err(Problem::bad_request(
             "the Host is not a name of this server",

@@ -54,6 +54,11 @@ impl Request {
         }
     }
 
+    /// The target as it was sent; a token may be in it.
+    pub(crate) fn uri(&self) -> &Uri {
+        &self.uri
+    }
+
     /// Where the peer sits. One that another host sent through a proxy on this host is remote.
     pub(crate) fn locality(&self) -> Locality {
         if self.peer.to_canonical().is_loopback() && !source::is_relayed(&self.headers) {

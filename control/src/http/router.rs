@@ -17,6 +17,7 @@ use super::cors::{self, Openness};
 use super::problem::Problem;
 use super::request::Request;
 use super::response::{Response, empty};
+use super::site::Site;
 use super::{media_type, openapi, origin, path};
 use crate::MetricsAccess;
 use crate::auth::{self, Rights};
@@ -361,8 +362,8 @@ fn tell_servers(context: &Context, route: Route, request: &Request, response: &m
 }
 
 /// What every answer carries.
-fn finish(context: &Context, target: &str, request: &Request, response: &mut Response) {
-    context.counters.count(response.status());
+pub(crate) fn finish(site: &impl Site, target: &str, request: &Request, response: &mut Response) {
+    site.counters().count(response.status());
     let headers = response.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     // A page's own address may have a token in it; other hosts need not hear it.
@@ -377,7 +378,7 @@ fn finish(context: &Context, target: &str, request: &Request, response: &mut Res
     };
     cors::apply(
         openness,
-        &context.config.allowed_origins,
+        &site.config().allowed_origins,
         &request.headers,
         response.headers_mut(),
     );
@@ -397,7 +398,7 @@ fn finish(context: &Context, target: &str, request: &Request, response: &mut Res
 
 /// Errors under these paths are for the same readers as the routes themselves.
 fn is_media_route(target: &str) -> bool {
-    ["/whip/", "/whep/", SESSIONS]
+    ["/whip/", "/whep/", SESSIONS, "/api/whip/", "/api/whep/"]
         .iter()
         .any(|prefix| target.starts_with(prefix))
 }

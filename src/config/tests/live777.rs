@@ -96,8 +96,8 @@ fn old_values_that_cannot_be_kept_are_refused_with_the_new_name() {
             "http.public of Live777 has no counterpart here",
         ),
         (
-            "[[auth.accounts]]\nusername = \"a\"",
-            "auth.accounts of Live777 has no counterpart",
+            "[database]\nurl = \"a\"",
+            "database of Live777 has no counterpart",
         ),
     ] {
         let text = refusal(file);

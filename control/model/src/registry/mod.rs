@@ -203,6 +203,7 @@ impl Registry {
             None if self.policy.auto_create_whip => {}
             None => return Err(Error::NoSuchStream),
         }
+        self.admit_to_node(name, Side::Publish)?;
         let epoch = Epoch(self.epoch_serial + 1);
         let admission = self.insert_pending(name, session, owner, Role::Publish { epoch }, now)?;
         self.epoch_serial = epoch.0;
@@ -240,6 +241,7 @@ impl Registry {
         if self.policy.each_stream_max_sub == 0 {
             return Err(limit("strategy.each_stream_max_sub", 0));
         }
+        self.admit_to_node(name, Side::Subscribe)?;
         self.insert_pending(name, session, owner, Role::Subscribe, now)
     }
 
@@ -336,6 +338,27 @@ impl Registry {
         let sessions_max = self.policy.sessions_max as usize;
         if self.session_count() >= sessions_max {
             return Err(limit("limits.sessions_max", sessions_max));
+        }
+        Ok(())
+    }
+
+    /// What the node takes of each side. Who replaces a publisher takes his place.
+    fn admit_to_node(&self, name: &StreamName, side: Side) -> Result<(), Error> {
+        let stream = self.streams.get(name);
+        let replaces = stream.is_some_and(|stream| stream.publisher.is_some());
+        let (what, max, live) = match side {
+            Side::Publish if replaces => return Ok(()),
+            Side::Publish => ("node.pub_max", self.policy.pub_max, self.publisher_count),
+            Side::Subscribe => {
+                let viewers = self.sessions.len() - self.publisher_count;
+                ("node.sub_max", self.policy.sub_max, viewers)
+            }
+        };
+        let max = max as usize;
+        let pending = self.pending.values();
+        let pending = pending.filter(|pending| Side::from(pending.role) == side);
+        if live + pending.count() >= max {
+            return Err(limit(what, max));
         }
         Ok(())
     }

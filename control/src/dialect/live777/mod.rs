@@ -63,7 +63,7 @@ pub(crate) fn strategy(context: &Context) -> Response {
 
 /// `GET /api/info`.
 pub(crate) fn info(context: &Context) -> Response {
-    json(render::info(&context.config.about))
+    json(render::info(&context.config.about, &context.config.policy))
 }
 
 /// What a viewer wants of the stream's layers. Both Live777's word for an encoding and those of the

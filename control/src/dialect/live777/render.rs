@@ -93,6 +93,10 @@ struct Info<'a> {
     features: &'a [String],
     udp_port: u16,
     backend: &'a str,
+    alias: &'a str,
+    region: &'a str,
+    pub_max: u32,
+    sub_max: u32,
 }
 
 pub(super) fn stream(view: &model::StreamView) -> Vec<u8> {
@@ -130,7 +134,7 @@ pub(super) fn strategy(policy: &model::Policy) -> Vec<u8> {
     })
 }
 
-pub(super) fn info(about: &About) -> Vec<u8> {
+pub(super) fn info(about: &About, policy: &model::Policy) -> Vec<u8> {
     to_json(&Info {
         version: &about.version,
         git_hash: &about.git_hash,
@@ -138,6 +142,10 @@ pub(super) fn info(about: &About) -> Vec<u8> {
         features: &about.features,
         udp_port: about.udp_port,
         backend: &about.backend,
+        alias: &about.alias,
+        region: &about.region,
+        pub_max: policy.pub_max,
+        sub_max: policy.sub_max,
     })
 }
 

@@ -8,7 +8,7 @@ use tokio::task::spawn_blocking;
 
 use super::pem::{self, Content};
 use super::{Current, TlsError};
-use crate::context::Context;
+use crate::http::site::Site;
 
 /// Looks at both files now and then. Their content is compared and not their times, which renewals
 /// through symbolic links need not change.
@@ -28,7 +28,7 @@ impl Reload {
     }
 
     /// Never ends. What cannot be used leaves the former certificate in place.
-    pub(in crate::http) async fn run(mut self, context: Arc<Context>) {
+    pub(in crate::http) async fn run(mut self, site: Arc<impl Site>) {
         let mut complaint = Complaint::default();
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
@@ -41,12 +41,12 @@ impl Reload {
                     self.current.replace(certified);
                     self.content = content;
                     complaint.withdraw();
-                    context.counters.count_certificate(true);
+                    site.counters().count_certificate(true);
                     tracing::info!(fingerprint, "a new certificate is in use");
                 }
                 Ok(Err(error)) => {
                     if complaint.raise(&error) {
-                        context.counters.count_certificate(false);
+                        site.counters().count_certificate(false);
                         tracing::error!(%error, "the former certificate stays in use");
                     }
                 }

@@ -1,0 +1,753 @@
+//! Seeded histories of several managers, nodes and a store: publishers and viewers come and go,
+//! calls take their time, nodes die, links between managers, nodes and the store are cut.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::{Side, StreamName};
+
+const STREAMS: [&str; 3] = ["a", "b", "c"];
+
+/// xorshift64*.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % sides
+    }
+}
+
+#[derive(Default)]
+struct RealStream {
+    direct: Option<(String, u64)>,
+    relay: Option<(String, NodeName)>,
+    viewers: u32,
+}
+
+#[derive(Default)]
+struct RealNode {
+    up: bool,
+    streams: BTreeMap<StreamName, RealStream>,
+}
+
+struct Manager {
+    cluster: Cluster,
+    steward: Steward,
+    cut: BTreeSet<NodeName>,
+    sees_store: bool,
+    copy: BTreeMap<StreamName, Holding>,
+}
+
+/// A call on its way to a node.
+struct Call {
+    manager: usize,
+    place: Place,
+    stream: StreamName,
+    side: Side,
+    parent: Option<NodeName>,
+    due: u64,
+}
+
+struct World {
+    dice: Dice,
+    start: Instant,
+    now_ms: u64,
+    nodes: BTreeMap<NodeName, RealNode>,
+    managers: Vec<Manager>,
+    store: BTreeMap<StreamName, Holding>,
+    calls: Vec<Call>,
+    serial: u64,
+    joined: u64,
+    linked: u64,
+}
+
+fn node(text: &str) -> NodeName {
+    NodeName::parse(text).expect("an alias")
+}
+
+fn stream(text: &str) -> StreamName {
+    StreamName::parse(text).expect("a name")
+}
+
+impl World {
+    fn new(seed: u64, node_count: usize, manager_count: usize) -> World {
+        let names: Vec<_> = (0..node_count).map(|n| node(&format!("n{n}"))).collect();
+        let capacity = Capacity {
+            pub_max: 4,
+            sub_max: 6,
+            stream_sub_max: 3,
+        };
+        let bounds = Bounds {
+            depth_max: 2,
+            fan_out_max: 2,
+        };
+        let manager = |_| {
+            let mut cluster = Cluster::new(bounds);
+            for (index, name) in names.iter().enumerate() {
+                let region = ["eu", "us"][index % 2].to_owned();
+                cluster.register(name.clone(), region, capacity);
+            }
+            Manager {
+                cluster,
+                steward: Steward::new(Patience::default()),
+                cut: BTreeSet::new(),
+                sees_store: true,
+                copy: BTreeMap::new(),
+            }
+        };
+        let up = |name: &NodeName| {
+            let node = RealNode {
+                up: true,
+                ..RealNode::default()
+            };
+            (name.clone(), node)
+        };
+        World {
+            dice: Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
+            start: Instant::now(),
+            now_ms: 0,
+            nodes: names.iter().map(up).collect(),
+            managers: (0..manager_count).map(manager).collect(),
+            store: BTreeMap::new(),
+            calls: Vec::new(),
+            serial: 0,
+            joined: 0,
+            linked: 0,
+        }
+    }
+
+    fn now(&self) -> Instant {
+        self.start + Duration::from_millis(self.now_ms)
+    }
+
+    fn any_stream(&mut self) -> StreamName {
+        stream(STREAMS[self.dice.roll(STREAMS.len())])
+    }
+
+    fn any_node(&mut self) -> NodeName {
+        let at = self.dice.roll(self.nodes.len());
+        self.nodes.keys().nth(at).expect("one of them").clone()
+    }
+
+    fn swap(&mut self, name: &StreamName, from: Option<&Holding>, to: Option<Holding>) -> bool {
+        if self.store.get(name) != from {
+            return false;
+        }
+        match to {
+            Some(to) => self.store.insert(name.clone(), to),
+            None => self.store.remove(name),
+        };
+        true
+    }
+
+    /// One manager looks at all nodes, and at the store.
+    fn look(&mut self, at: usize) {
+        let now = self.now();
+        let manager = &mut self.managers[at];
+        for (name, real) in &self.nodes {
+            if !real.up || manager.cut.contains(name) {
+                manager.cluster.lost(name);
+                continue;
+            }
+            let streams = real.streams.iter().map(|(stream, real)| {
+                let feed = match (&real.direct, &real.relay) {
+                    (Some((session, created)), _) => Feed::Direct {
+                        session: session.clone(),
+                        created_unix_ms: *created,
+                    },
+                    (None, Some((session, from))) => Feed::Relay {
+                        session: session.clone(),
+                        from: from.clone(),
+                    },
+                    (None, None) => Feed::None,
+                };
+                let viewers = real.viewers;
+                (stream.clone(), Sighting { feed, viewers })
+            });
+            manager.cluster.observe(name, streams.collect(), now);
+        }
+        if manager.sees_store {
+            manager.copy = self.store.clone();
+        }
+    }
+
+    fn publish(&mut self, at: usize, name: &StreamName) {
+        let manager = &self.managers[at];
+        let wish = Wish::default();
+        let chosen = if manager.sees_store {
+            let held = self.store.get(name).cloned();
+            let live = |node: &NodeName| {
+                let node = manager.cluster.node(node);
+                node.is_some_and(|node| node.status == Status::Running)
+            };
+            let seen = manager.cluster.publishing_node(name).cloned();
+            match (held, seen) {
+                (Some(held), _) if live(held.owner()) => {
+                    let mut renewed = held.clone();
+                    renewed.renew();
+                    let owner = held.owner().clone();
+                    assert!(self.swap(name, Some(&held), Some(renewed)));
+                    Ok(owner)
+                }
+                (held, _) => {
+                    let chosen = manager.cluster.place_publisher(name, &wish);
+                    if let Ok(node) = &chosen {
+                        let to = Some(Holding::new(node.clone()));
+                        assert!(self.swap(name, held.as_ref(), to));
+                    }
+                    chosen
+                }
+            }
+        } else {
+            manager.cluster.place_blindly(name, &wish)
+        };
+        if let Ok(node) = chosen {
+            // What the node gets from elsewhere makes room.
+            let relay = self.managers[at].cluster.relay_session(&node, name);
+            if let Some(session) = relay.map(str::to_owned)
+                && !self.managers[at].cut.contains(&node)
+            {
+                self.end(&node, name, &session);
+            }
+            self.call(at, &node, name, Side::Publish, None);
+        }
+    }
+
+    fn watch(&mut self, at: usize, name: &StreamName) {
+        let manager = &self.managers[at];
+        let held = if manager.sees_store {
+            self.store.get(name).cloned()
+        } else {
+            manager.copy.get(name).cloned()
+        };
+        let region = ["", "eu", "us"][self.dice.roll(3)].to_owned();
+        let wish = Wish {
+            region,
+            ..Wish::default()
+        };
+        let manager = &self.managers[at];
+        match manager.cluster.place_viewer(name, &wish, held.as_ref()) {
+            Ok(Seat::On(node)) => self.call(at, &node, name, Side::Subscribe, None),
+            Ok(Seat::Link { child, parent }) if manager.sees_store => {
+                let mut to = held.clone().expect("a link needs a holding");
+                let bounds = manager.cluster.bounds();
+                to.attach(child.clone(), parent.clone(), bounds)
+                    .expect("a link that was proposed can be made");
+                assert!(self.swap(name, held.as_ref(), Some(to)));
+                self.linked += 1;
+                self.call(at, &child, name, Side::Subscribe, Some(parent));
+            }
+            Ok(Seat::Link { .. }) | Err(_) => {}
+        }
+    }
+
+    fn call(
+        &mut self,
+        manager: usize,
+        node: &NodeName,
+        stream: &StreamName,
+        side: Side,
+        parent: Option<NodeName>,
+    ) {
+        let now = self.now();
+        let place = self.managers[manager]
+            .cluster
+            .reserve(node, stream, side, now);
+        let due = self.now_ms + self.dice.roll(900) as u64;
+        self.calls.push(Call {
+            manager,
+            place,
+            stream: stream.clone(),
+            side,
+            parent,
+            due,
+        });
+    }
+
+    fn arrive(&mut self) {
+        let (due, rest) = std::mem::take(&mut self.calls)
+            .into_iter()
+            .partition(|call| call.due <= self.now_ms);
+        self.calls = rest;
+        for call in Vec::from_iter::<Vec<Call>>(due) {
+            let reached = !self.managers[call.manager].cut.contains(&call.place.node);
+            if reached && let Some(parent) = call.parent {
+                self.pull(&call.place.node, &call.stream, parent);
+            }
+            let made = reached && self.session(&call.place.node, &call.stream, call.side);
+            let now = self.now();
+            let cluster = &mut self.managers[call.manager].cluster;
+            if made {
+                cluster.settle(&call.place, now);
+            } else {
+                cluster.release(&call.place);
+            }
+        }
+    }
+
+    /// A node is asked for a session.
+    fn session(&mut self, at: &NodeName, name: &StreamName, side: Side) -> bool {
+        self.serial += 1;
+        let real = self.nodes.get_mut(at).expect("a node");
+        if !real.up {
+            return false;
+        }
+        let found = real.streams.entry(name.clone()).or_default();
+        match side {
+            Side::Publish if found.direct.is_some() || found.relay.is_some() => return false,
+            Side::Publish => found.direct = Some((self.serial.to_string(), self.now_ms)),
+            Side::Subscribe => {
+                found.viewers += 1;
+                self.joined += 1;
+            }
+        }
+        true
+    }
+
+    /// A node is asked to get a stream from another.
+    fn pull(&mut self, at: &NodeName, name: &StreamName, from: NodeName) {
+        self.serial += 1;
+        let real = self.nodes.get_mut(at).expect("a node");
+        let found = real.streams.entry(name.clone()).or_default();
+        if real.up && found.direct.is_none() && found.relay.is_none() {
+            found.relay = Some((self.serial.to_string(), from));
+        }
+    }
+
+    fn end(&mut self, at: &NodeName, name: &StreamName, session: &str) {
+        let real = self.nodes.get_mut(at).expect("a node");
+        if let Some(found) = real.streams.get_mut(name) {
+            found.direct.take_if(|(id, _)| id == session);
+            found.relay.take_if(|(id, _)| id == session);
+        }
+    }
+
+    fn steward(&mut self, at: usize) {
+        let now = self.now();
+        let manager = &mut self.managers[at];
+        if !manager.sees_store {
+            return;
+        }
+        let steps = manager.steward.steps(&manager.cluster, &manager.copy, now);
+        for step in steps {
+            match step {
+                Step::Write { stream, from, to } => {
+                    self.swap(&stream, from.as_ref(), to);
+                }
+                Step::Link {
+                    stream,
+                    from,
+                    to,
+                    child,
+                    parent,
+                } => {
+                    if self.swap(&stream, Some(&from), Some(to))
+                        && !self.managers[at].cut.contains(&child)
+                    {
+                        self.pull(&child, &stream, parent);
+                    }
+                }
+                Step::End {
+                    node,
+                    stream,
+                    session,
+                } => {
+                    if !self.managers[at].cut.contains(&node) {
+                        self.end(&node, &stream, &session);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Something happens to clients.
+    fn traffic(&mut self) {
+        let at = self.dice.roll(self.managers.len());
+        let name = self.any_stream();
+        match self.dice.roll(10) {
+            0 | 1 => self.publish(at, &name),
+            2..=5 => self.watch(at, &name),
+            6 => {
+                let node = self.any_node();
+                let real = self.nodes.get_mut(&node).expect("a node");
+                if let Some(found) = real.streams.get_mut(&name) {
+                    found.direct = None;
+                }
+            }
+            7 | 8 => {
+                let node = self.any_node();
+                let real = self.nodes.get_mut(&node).expect("a node");
+                if let Some(found) = real.streams.get_mut(&name) {
+                    found.viewers = found.viewers.saturating_sub(1);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Something happens to the machines.
+    fn fault(&mut self) {
+        let at = self.dice.roll(self.managers.len());
+        let node = self.any_node();
+        match self.dice.roll(6) {
+            0 => {
+                let real = self.nodes.get_mut(&node).expect("a node");
+                real.up = !real.up;
+                real.streams.clear();
+            }
+            1 | 2 => {
+                self.managers[at].cut.insert(node);
+            }
+            3 => self.managers[at].cut.clear(),
+            4 => self.managers[at].sees_store = false,
+            _ => self.managers[at].sees_store = true,
+        }
+    }
+
+    fn heal(&mut self) {
+        for manager in &mut self.managers {
+            manager.cut.clear();
+            manager.sees_store = true;
+        }
+        for real in self.nodes.values_mut() {
+            real.up = true;
+        }
+    }
+
+    /// A tenth of a second.
+    fn step(&mut self) {
+        self.now_ms += 100;
+        self.arrive();
+        for at in 0..self.managers.len() {
+            // Managers look twice a second, each at another time.
+            if (self.now_ms / 100 + at as u64).is_multiple_of(5) {
+                self.look(at);
+                self.steward(at);
+            }
+        }
+        self.check_holdings();
+    }
+
+    fn check_holdings(&self) {
+        for (name, holding) in &self.store {
+            for (child, parent) in holding.links() {
+                assert_ne!(
+                    child,
+                    holding.owner(),
+                    "{name}: the owner gets it from {parent}"
+                );
+                let depth = holding.depth(child).expect("a way to the owner");
+                assert!(depth <= 2, "{name}: {child} is {depth} deep");
+                assert!(holding.fan_out(parent) <= 2, "{name}: {parent} is too wide");
+            }
+        }
+    }
+
+    fn publishers(&self, name: &StreamName) -> Vec<&NodeName> {
+        let publishes = |real: &RealNode| {
+            let found = real.streams.get(name);
+            real.up && found.is_some_and(|found| found.direct.is_some())
+        };
+        let nodes = self.nodes.iter().filter(|(_, real)| publishes(real));
+        nodes.map(|(name, _)| name).collect()
+    }
+
+    /// After the faults everything is as agreed on, and what was agreed on makes sense.
+    fn check_converged(&self, seed: u64) {
+        for text in STREAMS {
+            let name = stream(text);
+            let publishers = self.publishers(&name);
+            assert!(
+                publishers.len() <= 1,
+                "seed {seed}: {text} on {publishers:?}"
+            );
+            let owner = self.store.get(&name).map(Holding::owner);
+            assert_eq!(owner, publishers.first().copied(), "seed {seed}: {text}");
+            for (node, real) in &self.nodes {
+                let Some(found) = real.streams.get(&name) else {
+                    continue;
+                };
+                let parent = self
+                    .store
+                    .get(&name)
+                    .and_then(|holding| holding.parent(node));
+                let from = found.relay.as_ref().map(|(_, from)| from);
+                assert_eq!(from, parent, "seed {seed}: {text} on {node}");
+                let fed = found.direct.is_some() || found.relay.is_some();
+                let room = self.store.get(&name).is_some_and(|holding| {
+                    let all = self.nodes.keys().filter(|name| holding.contains(name));
+                    all.clone().any(|name| {
+                        holding.fan_out(name) < 2 && holding.depth(name).is_some_and(|d| d < 2)
+                    })
+                });
+                assert!(
+                    fed || found.viewers == 0 || !room,
+                    "seed {seed}: viewers of {text} on {node} get nothing"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn without_faults_a_stream_never_has_two_publishers() {
+    let (mut joined, mut linked) = (0, 0);
+    for seed in 1..=400 {
+        let mut world = World::new(seed, 5, 3);
+        for _ in 0..400 {
+            world.traffic();
+            world.step();
+            for text in STREAMS {
+                let publishers = world.publishers(&stream(text)).len();
+                assert!(
+                    publishers <= 1,
+                    "seed {seed} at {} ms: {text}",
+                    world.now_ms
+                );
+            }
+        }
+        joined += world.joined;
+        linked += world.linked;
+    }
+    // The histories are worth something.
+    assert!(
+        joined > 8000 && linked > 800,
+        "{joined} viewers, {linked} links"
+    );
+}
+
+#[test]
+fn after_faults_the_cluster_becomes_one_again() {
+    for seed in 1..=400 {
+        let mut world = World::new(seed, 5, 3);
+        for turn in 0..400 {
+            world.traffic();
+            if turn % 7 == 0 {
+                world.fault();
+            }
+            world.step();
+        }
+        world.heal();
+        for _ in 0..600 {
+            world.step();
+        }
+        world.check_converged(seed);
+    }
+}
+
+#[test]
+fn two_publishers_are_one_within_ten_seconds_of_the_end_of_a_partition() {
+    let mut world = World::new(1, 2, 2);
+    let name = stream("a");
+    for at in 0..2 {
+        world.look(at);
+        // Each manager reaches one of the nodes, and nobody the store.
+        let other = node(["n1", "n0"][at]);
+        world.managers[at].cut.insert(other.clone());
+        world.managers[at].sees_store = false;
+        world.look(at);
+        world.publish(at, &name);
+    }
+    for _ in 0..20 {
+        world.step();
+    }
+    assert_eq!(world.publishers(&name).len(), 2, "a partition cannot know");
+    world.heal();
+    for _ in 0..100 {
+        world.step();
+    }
+    assert_eq!(world.publishers(&name).len(), 1);
+}
+
+#[test]
+fn viewers_of_a_broken_link_get_the_stream_another_way() {
+    let mut world = World::new(1, 3, 1);
+    let name = stream("a");
+    world.look(0);
+    assert!(world.session(&node("n0"), &name, Side::Publish));
+    for child in ["n1", "n2"] {
+        assert!(world.session(&node(child), &name, Side::Subscribe));
+    }
+    for _ in 0..30 {
+        world.step();
+    }
+    let fed = |world: &World, at: &str| world.nodes[&node(at)].streams[&name].relay.clone();
+    let from = |world: &World, at: &str| fed(world, at).map(|(_, from)| from);
+    assert_eq!(from(&world, "n1"), Some(node("n0")));
+    assert_eq!(from(&world, "n2"), Some(node("n0")));
+    // The publisher comes back elsewhere when its node dies.
+    let real = world.nodes.get_mut(&node("n0")).expect("a node");
+    real.up = false;
+    real.streams.clear();
+    for _ in 0..10 {
+        world.step();
+    }
+    world.publish(0, &name);
+    for _ in 0..10 {
+        world.step();
+    }
+    let publisher = world.publishers(&name)[0].clone();
+    assert_ne!(publisher, node("n0"));
+    for _ in 0..80 {
+        world.step();
+    }
+    let other = if publisher == node("n1") { "n2" } else { "n1" };
+    assert_eq!(from(&world, other), Some(publisher));
+}
+
+#[test]
+fn a_publisher_goes_where_there_is_room_and_returns_to_where_it_was() {
+    let mut cluster = Cluster::new(Bounds::default());
+    let start = Instant::now();
+    for (name, region, pub_max) in [("a", "eu", 1), ("b", "us", 9), ("c", "us", 0)] {
+        let capacity = Capacity {
+            pub_max,
+            ..Capacity::default()
+        };
+        cluster.register(node(name), region.to_owned(), capacity);
+    }
+    let cam = stream("cam");
+    let nowhere = cluster.place_publisher(&cam, &Wish::default());
+    assert_eq!(nowhere, Err(Unplaced::NoNode), "none was seen yet");
+    for name in ["a", "b", "c"] {
+        cluster.observe(&node(name), BTreeMap::new(), start);
+    }
+    let in_region = |region: &str, strict| Wish {
+        region: region.to_owned(),
+        strict,
+        ..Wish::default()
+    };
+    let placed = cluster.place_publisher(&cam, &in_region("eu", false));
+    assert_eq!(placed, Ok(node("a")));
+    let place = cluster.reserve(&node("a"), &cam, Side::Publish, start);
+    let other = stream("other");
+    let placed = cluster.place_publisher(&other, &in_region("eu", false));
+    assert_eq!(placed, Ok(node("b")), "the next best");
+    let placed = cluster.place_publisher(&other, &in_region("eu", true));
+    assert_eq!(placed, Err(Unplaced::Full));
+    cluster.release(&place);
+    let placed = cluster.place_publisher(&other, &in_region("eu", true));
+    assert_eq!(placed, Ok(node("a")));
+    // A settled place is counted until the node was asked afterwards.
+    let place = cluster.reserve(&node("a"), &cam, Side::Publish, start);
+    let later = start + Duration::from_secs(1);
+    cluster.settle(&place, later);
+    cluster.observe(&node("a"), BTreeMap::new(), start);
+    assert_eq!(cluster.publishers(&node("a")), 1);
+    let sighting = Sighting {
+        feed: Feed::Direct {
+            session: "1".to_owned(),
+            created_unix_ms: 1,
+        },
+        viewers: 0,
+    };
+    cluster.observe(&node("a"), [(cam.clone(), sighting)].into(), later);
+    assert_eq!(cluster.publishers(&node("a")), 1);
+    let placed = cluster.place_publisher(&cam, &in_region("us", false));
+    assert_eq!(placed, Ok(node("a")), "it has this publisher");
+    cluster.set_draining(&node("a"), true);
+    let placed = cluster.place_publisher(&cam, &in_region("us", false));
+    assert_eq!(placed, Ok(node("b")), "it is to be left");
+    let placed = cluster.place_publisher(&other, &in_region("eu", true));
+    assert_eq!(placed, Err(Unplaced::NoNode));
+}
+
+#[test]
+fn a_link_enters_a_region_once() {
+    let mut cluster = Cluster::new(Bounds::default());
+    let start = Instant::now();
+    let capacity = Capacity {
+        stream_sub_max: 1,
+        ..Capacity::default()
+    };
+    for (name, region) in [("e1", "eu"), ("u1", "us"), ("u2", "us")] {
+        cluster.register(node(name), region.to_owned(), capacity);
+        cluster.observe(&node(name), BTreeMap::new(), start);
+    }
+    let cam = stream("cam");
+    let direct = Sighting {
+        feed: Feed::Direct {
+            session: "1".to_owned(),
+            created_unix_ms: 1,
+        },
+        viewers: 0,
+    };
+    cluster.observe(&node("e1"), [(cam.clone(), direct)].into(), start);
+    let mut holding = Holding::new(node("e1"));
+    let us = Wish {
+        region: "us".to_owned(),
+        ..Wish::default()
+    };
+    let first = cluster.place_viewer(&cam, &us, Some(&holding));
+    let Ok(Seat::Link { child, parent }) = first else {
+        panic!("{first:?}");
+    };
+    assert_eq!(parent, node("e1"));
+    holding
+        .attach(child.clone(), parent, cluster.bounds())
+        .expect("room");
+    let relay = Sighting {
+        feed: Feed::Relay {
+            session: "2".to_owned(),
+            from: node("e1"),
+        },
+        viewers: 1,
+    };
+    cluster.observe(&child, [(cam.clone(), relay)].into(), start);
+    let second = cluster.place_viewer(&cam, &us, Some(&holding));
+    let Ok(Seat::Link {
+        child: other,
+        parent,
+    }) = second
+    else {
+        panic!("{second:?}");
+    };
+    assert_ne!(other, child);
+    assert_eq!(parent, child, "not across the border again");
+    // Where the wished region has no room, any other will do.
+    for name in ["u1", "u2"] {
+        cluster.set_draining(&node(name), true);
+    }
+    let third = cluster.place_viewer(&cam, &us, Some(&holding));
+    assert_eq!(third, Ok(Seat::On(node("e1"))));
+    let unknown = cluster.place_viewer(&stream("none"), &us, None);
+    assert_eq!(unknown, Err(Unplaced::NoStream));
+}
+
+#[test]
+fn a_holding_is_a_tree_whoever_wrote_it() {
+    let link = |child: &str, parent: &str| (node(child), node(parent));
+    let read = |links: &[(&str, &str)]| {
+        let links = links.iter().map(|(child, parent)| link(child, parent));
+        Holding::from_parts(node("o"), 1, links)
+    };
+    assert!(read(&[("a", "o"), ("b", "a")]).is_some());
+    for broken in [
+        &[("a", "b"), ("b", "a")][..],
+        &[("a", "a")],
+        &[("o", "a"), ("a", "o")],
+        &[("a", "x")],
+    ] {
+        assert_eq!(read(broken), None, "{broken:?}");
+    }
+    let mut holding = read(&[("a", "o"), ("b", "a"), ("c", "b"), ("d", "o")]).expect("a tree");
+    let bounds = Bounds {
+        depth_max: 3,
+        fan_out_max: 2,
+    };
+    let mut attach = |child: &str, parent: &str| holding.attach(node(child), node(parent), bounds);
+    assert_eq!(attach("e", "c"), Err(NotAttached::TooDeep));
+    assert_eq!(attach("e", "o"), Err(NotAttached::TooWide));
+    assert_eq!(attach("a", "d"), Err(NotAttached::Present));
+    assert_eq!(attach("o", "a"), Err(NotAttached::Present));
+    assert_eq!(attach("e", "x"), Err(NotAttached::NoParent));
+    assert_eq!(attach("e", "b"), Ok(()));
+    let gone: BTreeSet<_> = holding.detach(&node("a")).into_iter().collect();
+    assert_eq!(gone, ["a", "b", "c", "e"].map(node).into());
+    assert!(holding.detach(&node("o")).is_empty());
+    assert_eq!(holding.links().count(), 1);
+}

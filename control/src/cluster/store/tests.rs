@@ -1,0 +1,156 @@
+//! What every store promises. With `ETCD_URL` set, etcd there is held to it too; without, only the
+//! store in this process.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::timeout;
+
+use super::super::courier::Courier;
+use super::{Change, Etcd, Memory, Store, Swap};
+
+fn stores() -> Vec<(&'static str, Arc<dyn Store>)> {
+    let mut stores: Vec<(&str, Arc<dyn Store>)> = vec![("memory", Arc::new(Memory::default()))];
+    if let Ok(url) = std::env::var("ETCD_URL") {
+        let courier = Courier::new(None).expect("a client");
+        let prefix = format!("/whitewater-test-{}/", std::process::id());
+        stores.push(("etcd", Arc::new(Etcd::new(courier, &[url], &prefix))));
+    }
+    stores
+}
+
+fn value(text: &'static str) -> Option<Bytes> {
+    Some(Bytes::from_static(text.as_bytes()))
+}
+
+#[tokio::test]
+async fn a_swap_is_done_once_for_each_version() {
+    for (name, store) in stores() {
+        assert_eq!(store.get("swap/k").await, Ok(None), "{name}");
+        let first = store.swap("swap/k", 0, value("one"), None).await;
+        let Ok(Swap::Done(version)) = first else {
+            panic!("{name}: {first:?}");
+        };
+        assert!(version > 0);
+        let again = store.swap("swap/k", 0, value("two"), None).await;
+        assert_eq!(again, Ok(Swap::Conflict), "{name}");
+        let found = store.get("swap/k").await.expect("an answer").expect("it");
+        assert_eq!((found.version, &found.value[..]), (version, &b"one"[..]));
+        let second = store.swap("swap/k", version, value("two"), None).await;
+        let Ok(Swap::Done(next)) = second else {
+            panic!("{name}: {second:?}");
+        };
+        assert!(next > version, "{name}");
+        let late = store.swap("swap/k", version, None, None).await;
+        assert_eq!(late, Ok(Swap::Conflict), "{name}");
+        let gone = store.swap("swap/k", next, None, None).await;
+        assert_eq!(gone, Ok(Swap::Done(0)), "{name}");
+        assert_eq!(store.get("swap/k").await, Ok(None), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn of_many_who_claim_at_once_one_wins() {
+    for (name, store) in stores() {
+        let claims = (0..16).map(|number: u32| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                let value = Some(Bytes::from(number.to_string()));
+                store.swap("race/k", 0, value, None).await
+            })
+        });
+        let mut won = 0;
+        for claim in claims.collect::<Vec<_>>() {
+            let outcome = claim.await.expect("no panic").expect("an answer");
+            won += u32::from(matches!(outcome, Swap::Done(_)));
+        }
+        assert_eq!(won, 1, "{name}");
+        let found = store.get("race/k").await.expect("an answer").expect("it");
+        let gone = store.swap("race/k", found.version, None, None).await;
+        assert_eq!(gone, Ok(Swap::Done(0)), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_leased_goes_with_the_lease() {
+    for (name, store) in stores() {
+        let lease = store.grant(Duration::from_secs(1)).await.expect("a lease");
+        let other = store.grant(Duration::from_secs(60)).await.expect("a lease");
+        for (key, lease) in [("lease/a", lease), ("lease/b", other)] {
+            let put = store.swap(key, 0, value("x"), Some(lease)).await;
+            assert!(matches!(put, Ok(Swap::Done(_))), "{name}: {put:?}");
+        }
+        let (found, mut changes) = store.watch("lease/").await.expect("a watch");
+        assert_eq!(found.len(), 2, "{name}");
+        for _ in 0..3 {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            assert_eq!(store.keep(lease).await, Ok(true), "{name}");
+        }
+        // Not kept any more. etcd waits somewhat longer than the time it was given.
+        let change = timeout(Duration::from_secs(10), changes.recv()).await;
+        let change = change.expect("in time").expect("a change");
+        assert!(
+            matches!(&change, Change::Gone { key, .. } if key == "lease/a"),
+            "{name}: {change:?}"
+        );
+        assert_eq!(store.keep(lease).await, Ok(false), "{name}");
+        store.revoke(other).await.expect("revoked");
+        let change = timeout(Duration::from_secs(5), changes.recv()).await;
+        let change = change.expect("in time").expect("a change");
+        assert!(
+            matches!(&change, Change::Gone { key, .. } if key == "lease/b"),
+            "{name}: {change:?}"
+        );
+        let late = store.swap("lease/a", 0, value("x"), Some(lease)).await;
+        assert!(late.is_err(), "{name}: {late:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_watch_has_what_was_there_and_every_change_after_it_in_order() {
+    for (name, store) in stores() {
+        let put = store.swap("watch/0", 0, value("old"), None).await;
+        assert!(matches!(put, Ok(Swap::Done(_))));
+        let (found, mut changes) = store.watch("watch/").await.expect("a watch");
+        let keys: Vec<_> = found.iter().map(|entry| entry.key.as_str()).collect();
+        assert_eq!(keys, ["watch/0"], "{name}");
+        let mut version = 0;
+        for text in ["a", "b", "c"] {
+            let put = store.swap("watch/1", version, value(text), None).await;
+            let Ok(Swap::Done(next)) = put else {
+                panic!("{name}: {put:?}");
+            };
+            version = next;
+        }
+        // Another folder's changes are nobody's business here.
+        let other = store.swap("watching/1", 0, value("x"), None).await;
+        let Ok(Swap::Done(other)) = other else {
+            panic!("{name}: {other:?}");
+        };
+        for (key, version) in [
+            ("watching/1", other),
+            ("watch/1", version),
+            ("watch/0", found[0].version),
+        ] {
+            let gone = store.swap(key, version, None, None).await;
+            assert_eq!(gone, Ok(Swap::Done(0)), "{name}");
+        }
+        let mut heard = Vec::new();
+        for _ in 0..5 {
+            let change = timeout(Duration::from_secs(1), changes.recv()).await;
+            heard.push(match change.expect("within a second").expect("a change") {
+                Change::Put(entry) => format!("{}={:?}", entry.key, entry.value),
+                Change::Gone { key, .. } => key,
+            });
+        }
+        let expected = [
+            "watch/1=b\"a\"",
+            "watch/1=b\"b\"",
+            "watch/1=b\"c\"",
+            "watch/1",
+            "watch/0",
+        ];
+        assert_eq!(heard, expected, "{name}");
+    }
+}

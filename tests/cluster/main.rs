@@ -1,0 +1,24 @@
+//! Managers and nodes as real processes, with WebRTC publishers and viewers that check what they
+//! get.
+
+mod failures;
+mod fleet;
+mod lists;
+mod sessions;
+mod tokens;
+
+#[allow(dead_code)]
+#[path = "../wire/client.rs"]
+mod client;
+#[allow(dead_code)]
+#[path = "../wire/http.rs"]
+mod http;
+#[allow(dead_code)]
+#[path = "../wire/media.rs"]
+mod media;
+#[allow(dead_code)]
+#[path = "../wire/node.rs"]
+mod node;
+#[allow(dead_code)]
+#[path = "../wire/transport.rs"]
+mod transport;
