@@ -87,6 +87,41 @@ test('Chromium', async (suite) => {
     });
   }
 
+  await scenario(suite, 'a viewer changes between the layers of one VP9 stream without a break', {}, async ({ open }) => {
+    const publisher = await open(shared);
+    await publish(publisher, server, 'scalable', { codec: 'VP9', scalabilityMode: 'L3T3_KEY', width: 960, height: 540, bitrateMax: 1_500_000 });
+    const viewer = await open(shared);
+    await watch(viewer, server, 'scalable');
+    await until('the largest', async () => (await probe(viewer)).width === 960, 40_000);
+    const url = new URL(`${(await probe(viewer)).sessionUrl}/layer`, server.base);
+    const choose = (choice) => fetch(url, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(choice) });
+    // Layers are known once they were measured.
+    await until('the smallest to be there', async () => (await choose({ spatialLayerId: 0 })).status === 200);
+    const took = {};
+    for (const [choice, width] of [[{ spatialLayerId: 0 }, 240], [{ maxSpatialLayerId: 1 }, 480], [{}, 960], [{ maxWidth: 500 }, 480]]) {
+      const before = await probe(viewer);
+      const asked = Date.now();
+      assert.equal((await choose(choice)).status, 200, JSON.stringify(choice));
+      await until(`a width of ${width}`, async () => (await probe(viewer)).width === width, 5000, 20);
+      took[`${width} ${before.width}`] = Date.now() - asked;
+      await assertFlows(viewer, { ms: 1500, video: 'VP9', freezeMsMax: 700 });
+      const after = await probe(viewer);
+      assert.equal(after.pliCount, before.pliCount, 'the viewer had to ask for a key frame');
+    }
+    const rate = async () => {
+      const first = await probe(viewer);
+      await pause(2000);
+      return ((await probe(viewer)).framesDecoded - first.framesDecoded) / 2;
+    };
+    const all = await rate();
+    assert.equal((await choose({ temporalLayerId: 0 })).status, 200);
+    await pause(500);
+    const slow = await rate();
+    assert.ok(slow < all * 0.5 && slow > 2, `every fourth picture of ${all} a second: ${slow}`);
+    assert.equal((await choose({ temporalLayerId: 7 })).status, 422);
+    console.log(`layers of VP9 were changed after ${JSON.stringify(took)} ms, ${all} and ${slow} pictures a second`);
+  });
+
   await scenario(suite, 'picture and sound pass over TCP alone', {}, async ({ open }) => {
     const publisher = await open(shared);
     await publish(publisher, server, 'tcp', { onlyTcp: true });

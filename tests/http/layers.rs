@@ -9,7 +9,8 @@ use crate::world::{Made, World};
 async fn layered(world: &World) -> (Made, Made) {
     let publisher = world.publish("a").await;
     let layer = |place: u16, rid: &str| LayerInfo {
-        rid: rid.to_owned(),
+        rid: Some(rid.to_owned()),
+        temporal_id: 0,
         spatial_id: 2 - place as u8,
         state: LayerState {
             is_active: place < 2,
@@ -17,6 +18,7 @@ async fn layered(world: &World) -> (Made, Made) {
             width: 1280 >> place,
             height: 720 >> place,
             frames_per_second: 30,
+            temporal_count: 0,
         },
     };
     let layers = vec![layer(0, "h"), layer(1, "m"), layer(2, "l")];

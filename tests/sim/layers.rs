@@ -82,7 +82,7 @@ fn w_sim_1_layers_are_agreed_and_told_apart() {
         let publisher = world.publish("cam", &layered(), Link::good());
         let names = |world: &World| -> Vec<String> {
             let layers = world.layers(publisher).iter();
-            layers.map(|layer| layer.rid.clone()).collect()
+            layers.filter_map(|layer| layer.rid.clone()).collect()
         };
         assert_eq!(names(&world), ["h", "m", "l"], "before anything came");
         let answer = world.answer(publisher).to_owned();

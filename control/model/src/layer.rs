@@ -41,9 +41,9 @@ impl From<&LayerInfo> for Layer {
         let side = |pixels: u16| (pixels > 0).then_some(u32::from(pixels));
         let state = info.state;
         Layer {
-            rid: Some(info.rid.clone()),
+            rid: info.rid.clone(),
             spatial_id: info.spatial_id.into(),
-            temporal_id: 0,
+            temporal_id: info.temporal_id.into(),
             bitrate_bps: if state.is_active {
                 state.bitrate_bps
             } else {
@@ -173,18 +173,21 @@ mod tests {
     #[test]
     fn what_does_not_flow_has_no_bit_rate_and_what_is_not_known_no_size() {
         let mut info = LayerInfo {
-            rid: "h".to_owned(),
+            rid: Some("h".to_owned()),
             spatial_id: 2,
+            temporal_id: 1,
             state: whitewater_link::LayerState {
                 is_active: true,
                 bitrate_bps: 900,
                 width: 640,
                 height: 0,
                 frames_per_second: 30,
+                temporal_count: 0,
             },
         };
         let layer = Layer::from(&info);
         assert_eq!((layer.rid.as_deref(), layer.spatial_id), (Some("h"), 2));
+        assert_eq!(layer.temporal_id, 1);
         assert_eq!(
             (layer.bitrate_bps, layer.width, layer.height),
             (900, Some(640), None)

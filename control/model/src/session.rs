@@ -180,7 +180,7 @@ impl Session {
             has_data_channel: self.has_data_channel,
             muted_audio: self.muted_audio,
             muted_video: self.muted_video,
-            layer: layer.map(|layer| layer.rid.clone()),
+            layer: layer.and_then(|layer| layer.rid.clone()),
             stats: self.stats(now),
         }
     }

@@ -35,6 +35,8 @@ drop_reasons! {
     Unauthentic => "unauthentic",
     /// RTP of a source that says it is of a simulcast layer that was not agreed.
     UnknownLayer => "unknown_layer",
+    /// A packet of a layer above the one that a viewer is sent of a scalable stream.
+    AboveLayer => "above_layer",
     /// A packet the WebRTC engine could not take in.
     Malformed => "malformed",
     /// Media for a stream that has another publisher by now.

@@ -640,8 +640,8 @@ impl Core {
             self.out
                 .relays
                 .push((shard, described(id, epoch, own, tracks)));
-            if !stream.rids().is_empty() {
-                let layers = stream.layers;
+            let layers = stream.layers;
+            if layers.iter().any(|layer| layer.is_active) {
                 let message = Relay::Layers {
                     stream: id,
                     epoch,

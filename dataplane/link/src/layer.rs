@@ -6,7 +6,8 @@ pub const LAYERS_MAX: usize = 4;
 /// All layers of a track, one bit each.
 pub const LAYERS_ALL: u8 = (1 << LAYERS_MAX) - 1;
 
-/// What one layer of a video track carries now.
+/// What one layer of a video track carries now: a simulcast layer, or a spatial one of a scalable
+/// stream together with those below it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LayerState {
     /// Whether it flows while others do.
@@ -19,6 +20,8 @@ pub struct LayerState {
     pub height: u16,
     /// Measured over the last second.
     pub frames_per_second: u16,
+    /// Temporal layers that were seen inside it; 0 where it has none that are told apart.
+    pub temporal_count: u8,
 }
 
 impl LayerState {
@@ -29,14 +32,16 @@ impl LayerState {
     }
 }
 
-/// One layer of a publisher's video, by its name.
+/// One layer of a publisher's video.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayerInfo {
-    /// Its rid (RFC 8852), or its place among the sources of an older client.
-    pub rid: String,
+    /// Of a simulcast layer: its rid (RFC 8852), or its place among the sources of an older client.
+    pub rid: Option<String>,
     /// Its place among the others by size, 0 the smallest.
     pub spatial_id: u8,
-    /// What it carries.
+    /// Its place in time, 0 the slowest; 0 where there is one.
+    pub temporal_id: u8,
+    /// What it carries, with the layers below that it needs.
     pub state: LayerState,
 }
 

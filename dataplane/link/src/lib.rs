@@ -25,6 +25,6 @@ pub use layer::{LAYERS_ALL, LAYERS_MAX, LayerInfo, LayerState, Selection};
 pub use port::{ControlPort, PlanePort, ShardUplink, line};
 pub use relay::{
     CodecDescription, PacketMeta, PassedExtensions, PictureCodec, PictureNumbers, Relay,
-    RelayPacket, TrackDescription,
+    RelayPacket, Scale, TrackDescription,
 };
 pub use report::{LoopReport, Reception, Report, SessionReport, TrackReport, Traffic};

@@ -131,8 +131,23 @@ pub struct PacketMeta {
     pub arrived_at: Instant,
     /// The running numbers of pictures in its payload, where the codec has them.
     pub pictures: Option<PictureNumbers>,
+    /// Its place in a scalable stream, where its payload tells.
+    pub scale: Option<Scale>,
     /// Header extensions that travel through (RFC 8285 values, publisher's encoding).
     pub extensions: PassedExtensions,
+}
+
+/// Which layers inside a scalable stream a packet is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scale {
+    /// Spatial layer, 0..=7.
+    pub spatial: u8,
+    /// Temporal layer, 0..=7.
+    pub temporal: u8,
+    /// From this picture on its temporal layer needs nothing of it from before.
+    pub switches_up: bool,
+    /// Last packet of its spatial layer's frame.
+    pub ends_frame: bool,
 }
 
 /// The running numbers in a VP8 or VP9 payload descriptor.

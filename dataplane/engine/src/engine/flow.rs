@@ -11,6 +11,7 @@ use whitewater_link::{
     SessionState, StreamId, TrackInfo,
 };
 use whitewater_rtp::demux::{Kind, classify};
+use whitewater_rtp::payload::vp9;
 
 use super::{Core, Datagram, Engine};
 use crate::drops::DropReason;
@@ -19,6 +20,7 @@ use crate::forward::egress::{Packet, Turn, bit};
 use crate::forward::extension;
 use crate::forward::ingress::{IngressTrack, KeyframeRequestForm};
 use crate::forward::pictures;
+use crate::forward::scale;
 use crate::forward::stream::Source;
 use crate::limits;
 use crate::session::connection::{Connection, Step};
@@ -461,6 +463,20 @@ impl Publisher {
             layer.throttle.served();
             layer.note_size(codec.and_then(|codec| codec.picture_size(&packet.payload)));
         }
+        let scale = codec.and_then(|codec| scale::read(codec, &packet.payload));
+        if let Some(scale) = scale.filter(|_| !track.is_layered()) {
+            let upper = scale.spatial > 0 || scale.temporal > 0;
+            if upper && track.scalable.is_none() {
+                track.scalable = Some(Box::default());
+                self.layers_at = Some(now);
+            }
+            if let Some(meter) = &mut track.scalable {
+                meter.note(now, size, scale);
+                if keyframe_start {
+                    meter.note_sizes(vp9::sizes(&packet.payload));
+                }
+            }
+        }
         let report = packet
             .last_sender_info
             .as_ref()
@@ -486,6 +502,7 @@ impl Publisher {
                 timestamp,
                 captured_at,
                 arrived_at: now,
+                scale,
                 pictures: codec.and_then(|codec| pictures::read(codec, &packet.payload)),
                 extensions: extension::passed(&header.ext_vals),
             },

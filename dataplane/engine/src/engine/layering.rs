@@ -12,6 +12,7 @@ use crate::forward::choice::Offered;
 use crate::forward::egress::EgressTrack;
 use crate::forward::ingress::IngressTrack;
 use crate::forward::layers;
+use crate::forward::scale::Limit;
 use crate::forward::stream::Source;
 use crate::limits;
 use crate::session::{Session, Side};
@@ -81,14 +82,27 @@ impl Session {
         let Some(track) = viewer.tracks.iter_mut().find(video) else {
             return 0;
         };
+        let (rids, states) = (stream.rids(), &stream.layers);
         let offered = Offered {
-            rids: stream.rids(),
-            states: &stream.layers,
+            rids,
+            count: rids.len(),
+            states,
         };
         let available = viewer.available_bps.or_else(|| viewer.remb.limit(now));
         let choice = &mut viewer.choice;
-        let target = choice.choose(now, offered, track.target(), available);
-        if track.aim(target) && track.awaits() != 0 {
+        let mut is_news = if rids.is_empty() {
+            track.aim_within(choice.limit(now, states, track.limit(), available))
+        } else {
+            let target = choice.choose(now, offered, track.target(), available);
+            track.aim(target)
+        };
+        if rids.is_empty() {
+            is_news |= track.aim(None);
+        } else {
+            // Simulcast layers are sent whole.
+            is_news |= track.aim_within(Limit::NONE);
+        }
+        if is_news && track.awaits() != 0 {
             core.wanted.push((self.stream, track.awaits()));
         }
         track.uses()
@@ -108,7 +122,10 @@ impl Session {
         let Some(track) = publisher.video() else {
             return;
         };
-        let states = layers::states(&mut track.layers);
+        let states = match &mut track.scalable {
+            Some(meter) => meter.tick(),
+            None => layers::states(&mut track.layers),
+        };
         let is_news = told.is_none_or(|(before, at)| {
             layers::differ_in_shape(&before, &states)
                 || now.saturating_duration_since(at) >= limits::LAYER_RATES_INTERVAL
@@ -143,15 +160,28 @@ impl Core {
         let Side::Publisher(publisher) = &session.side else {
             return;
         };
-        let video = |track: &&IngressTrack| track.is_layered();
-        let Some(track) = publisher.tracks.iter().find(video) else {
+        let layered = |track: &&IngressTrack| track.is_layered() || track.scalable.is_some();
+        let Some(track) = publisher.tracks.iter().find(layered) else {
             return;
         };
+        if let Some(meter) = &track.scalable {
+            self.out.events.push(Event::Layers {
+                session: session.id,
+                layers: meter.infos(),
+            });
+            return;
+        }
         let rids = &track.description.rids;
-        let offered = Offered { rids, states };
+        let count = rids.len();
+        let offered = Offered {
+            rids,
+            count,
+            states,
+        };
         let info = |(place, (rid, state)): (u8, (&String, &LayerState))| LayerInfo {
-            rid: rid.clone(),
+            rid: Some(rid.clone()),
             spatial_id: offered.spatial_id(place),
+            temporal_id: 0,
             state: *state,
         };
         self.out.events.push(Event::Layers {

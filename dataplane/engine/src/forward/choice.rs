@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use whitewater_link::{LAYERS_MAX, LayerState, Selection};
 
+use super::scale::Limit;
 use crate::limits;
 
 /// One viewer's choice among the layers of whatever it watches.
@@ -18,8 +19,10 @@ pub struct Choice {
 /// The layers there are to choose from.
 #[derive(Clone, Copy, Debug)]
 pub struct Offered<'a> {
-    /// Their names; none where there is one layer.
+    /// Their names; none inside a scalable stream.
     pub rids: &'a [String],
+    /// How many there are.
+    pub count: usize,
     /// What they carry.
     pub states: &'a [LayerState; LAYERS_MAX],
 }
@@ -85,6 +88,43 @@ impl Choice {
         Some(current)
     }
 
+    /// The layers to be sent of a stream without simulcast, which may be scalable: the largest spatial
+    /// one, and the fastest temporal one.
+    pub fn limit(
+        &mut self,
+        now: Instant,
+        states: &[LayerState; LAYERS_MAX],
+        current: Limit,
+        available_bps: Option<u64>,
+    ) -> Limit {
+        let wanted = &self.selection;
+        let temporal = wanted
+            .temporal_id
+            .into_iter()
+            .chain(wanted.temporal_id_max)
+            .min();
+        let temporal = temporal.map_or(u8::MAX, |id| u8::try_from(id).unwrap_or(u8::MAX));
+        let count = states.iter().filter(|state| state.is_active).count();
+        let offered = Offered {
+            rids: &[],
+            count,
+            states,
+        };
+        let top = count.checked_sub(1).and_then(|top| u8::try_from(top).ok());
+        let spatial = if count > 1 {
+            let current = top.map(|top| current.spatial.min(top));
+            let chosen = self.choose(now, offered, current, available_bps);
+            // All there are, and any that come.
+            chosen.filter(|chosen| top != Some(*chosen))
+        } else {
+            None
+        };
+        Limit {
+            spatial: spatial.unwrap_or(u8::MAX),
+            temporal,
+        }
+    }
+
     /// Whether one layer is named, whatever the network carries.
     fn is_exact(&self) -> bool {
         self.selection.rid.is_some() || self.selection.spatial_id.is_some()
@@ -141,7 +181,7 @@ impl Order {
     /// By the size of the picture where all that flow have told theirs, else by bit rate; among
     /// equals the offer's order counts, the most wanted first (RFC 8853 §5.2).
     fn of(offered: Offered<'_>) -> Self {
-        let count = offered.rids.len().min(LAYERS_MAX);
+        let count = offered.count.min(LAYERS_MAX);
         let states = offered.states.get(..count).unwrap_or_default();
         let sized = states
             .iter()

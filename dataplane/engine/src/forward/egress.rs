@@ -19,6 +19,7 @@ use super::header::{Layout, MidUse};
 use super::pictures::{self, PictureLine};
 use super::resend::{Budget, Resent};
 use super::ring::Ring;
+use super::scale::{Limit, ScaleGate};
 use crate::clock::{WallClock, middle};
 use crate::drops::{DropReason, Drops};
 use crate::limits;
@@ -62,6 +63,7 @@ pub struct EgressTrack {
     /// The layer to be sent from its next key frame on; any while none is chosen.
     target: Option<u8>,
     pictures: PictureLine,
+    scale: ScaleGate,
     clock_rate: u32,
     /// RTP timestamp and capture time of the packet sent last.
     captured: Option<(u32, Instant)>,
@@ -141,6 +143,8 @@ pub struct Rewritten {
     pub seq: u64,
     /// RTP timestamp.
     pub timestamp: u32,
+    /// The marker bit.
+    pub marker: bool,
     /// The numbers of its picture, where they are others than the publisher's.
     pub pictures: Option<PictureNumbers>,
 }
@@ -183,6 +187,7 @@ impl EgressTrack {
             layer: 0,
             target: None,
             pictures: PictureLine::default(),
+            scale: ScaleGate::default(),
             clock_rate: 90_000,
             captured: None,
             octets: 0,
@@ -242,6 +247,16 @@ impl EgressTrack {
         is_news
     }
 
+    /// Chooses what is sent of a scalable stream; true if that is another choice than before.
+    pub fn aim_within(&mut self, limit: Limit) -> bool {
+        self.scale.aim(limit)
+    }
+
+    /// What was chosen of a scalable stream.
+    pub fn limit(&self) -> Limit {
+        self.scale.target()
+    }
+
     /// The layer that was chosen.
     pub fn target(&self) -> Option<u8> {
         self.target
@@ -261,6 +276,7 @@ impl EgressTrack {
             (Gate::Waiting(_), None) => LAYERS_ALL,
             (Gate::Waiting(_), Some(target)) => bit(target),
             (Gate::Open, Some(target)) if target != self.layer => bit(target),
+            (Gate::Open, _) if self.scale.awaits_key() => bit(self.layer),
             (Gate::Open, _) => 0,
         }
     }
@@ -284,7 +300,7 @@ impl EgressTrack {
     ) {
         let meta = &packet.meta;
         let fields = HeaderFields {
-            marker: meta.marker,
+            marker: rewritten.marker,
             payload_type: rewritten.pt,
             sequence_number: rewritten.seq as u16,
             timestamp: rewritten.timestamp,
@@ -352,7 +368,9 @@ impl EgressTrack {
         }
         let offset = self.timestamp.as_ref().map_or(0, TimestampMunger::offset);
         let fields = HeaderFields {
-            marker: meta.marker,
+            marker: self
+                .scale
+                .marker_again(meta.timestamp, meta.marker, meta.scale),
             payload_type: pt,
             sequence_number: repair.next as u16,
             timestamp: meta.timestamp.wrapping_add(offset),
@@ -526,6 +544,19 @@ impl EgressTrack {
             });
         }
         self.source = Some(source);
+        let marker = match meta.scale {
+            None => meta.marker,
+            Some(scale) => {
+                let key = meta.keyframe_start;
+                let admitted = self.scale.admit(meta.timestamp, meta.marker, key, scale);
+                let Some(marker) = admitted else {
+                    // Left out of the numbering, so that the viewer sees no loss.
+                    self.seq.skip(meta.seq);
+                    return Err(DropReason::AboveLayer);
+                };
+                marker
+            }
+        };
         let seq = self.seq.map(meta.seq).ok_or(DropReason::TooLate)?;
         let timestamp = match &mut self.timestamp {
             Some(munger) => munger.map(meta.timestamp, meta.captured_at),
@@ -536,6 +567,7 @@ impl EgressTrack {
             pt,
             seq,
             timestamp,
+            marker,
             pictures: self.pictures.map(meta.pictures),
         })
     }
@@ -544,6 +576,7 @@ impl EgressTrack {
         self.gate = Gate::Open;
         self.seq.switch(meta.seq);
         self.pictures.switch(meta.pictures);
+        self.scale.restart();
         let track = tracks.get(usize::from(meta.track));
         let is_layered = track.is_some_and(|track| !track.rids.is_empty());
         self.report.layer = is_layered.then_some(meta.layer);

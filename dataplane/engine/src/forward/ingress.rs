@@ -9,7 +9,7 @@ use whitewater_link::{
 use whitewater_rtp::payload::Codec as Readable;
 use whitewater_sdp::{Codec, TrackPlan};
 
-use super::layers::IngressLayer;
+use super::layers::{IngressLayer, ScaleMeter};
 
 /// One track of a publisher.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub struct IngressTrack {
     /// Its layers, in the offer's order; one without simulcast, at most
     /// [`LAYERS_MAX`](whitewater_link::LAYERS_MAX).
     pub layers: Vec<IngressLayer>,
+    /// What its only layer is made of, where that is scalable.
+    pub scalable: Option<Box<ScaleMeter>>,
     /// Muted by the API: nothing of it is forwarded.
     pub muted: bool,
     /// Counts the mutes (see `PacketMeta::run`).
@@ -80,6 +82,7 @@ impl IngressTrack {
             request,
             wants_remb: any(|f| f.goog_remb && !f.transport_cc),
             layers: IngressLayer::planned(plan),
+            scalable: None,
             muted: false,
             run: 0,
             report: TrackReport {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use str0m::media::Rid;
-use whitewater_link::{LAYERS_MAX, LayerState};
+use whitewater_link::{LAYERS_MAX, LayerInfo, LayerState, Scale};
 use whitewater_rtp::payload::PictureSize;
 use whitewater_sdp::TrackPlan;
 
@@ -121,14 +121,111 @@ pub fn states(layers: &mut [IngressLayer]) -> [LayerState; LAYERS_MAX] {
             width: layer.size.map_or(0, |size| size.width),
             height: layer.size.map_or(0, |size| size.height),
             frames_per_second,
+            temporal_count: 0,
         };
     }
     states
 }
 
+/// The layers inside one scalable stream.
+#[derive(Debug, Default)]
+pub struct ScaleMeter {
+    /// By spatial and temporal layer.
+    meters: [[Meter; LAYERS_MAX]; LAYERS_MAX],
+    sizes: [Option<PictureSize>; LAYERS_MAX],
+    /// Bits and frames a second at the last tick, of each with all below it.
+    sums: [[(u64, u16); LAYERS_MAX]; LAYERS_MAX],
+    states: [LayerState; LAYERS_MAX],
+}
+
+impl ScaleMeter {
+    /// Counts a packet of `size` bytes.
+    pub fn note(&mut self, now: Instant, size: usize, scale: Scale) {
+        let place = |id: u8| usize::from(id).min(LAYERS_MAX - 1);
+        let row = self.meters.get_mut(place(scale.spatial));
+        if let Some(meter) = row.and_then(|row| row.get_mut(place(scale.temporal))) {
+            meter.note(now, size, scale.ends_frame);
+        }
+    }
+
+    /// A key picture told the sizes of its spatial layers.
+    pub fn note_sizes(&mut self, sizes: impl Iterator<Item = PictureSize>) {
+        for (known, size) in self.sizes.iter_mut().zip(sizes) {
+            *known = Some(size);
+        }
+    }
+
+    /// What each spatial layer carries now, with those below. To be called every
+    /// [`limits::LAYER_TICK`].
+    pub fn tick(&mut self) -> [LayerState; LAYERS_MAX] {
+        let all = self.meters.iter().flatten();
+        let newest = all.filter_map(|meter| meter.heard_at).max();
+        let heard = |t: usize, meters: &[[Meter; LAYERS_MAX]; LAYERS_MAX]| {
+            meters
+                .iter()
+                .any(|row| row.get(t).is_some_and(|m| m.heard_at.is_some()))
+        };
+        let temporal_count = (0..LAYERS_MAX).filter(|&t| heard(t, &self.meters)).count();
+        let mut below = [(0, 0); LAYERS_MAX];
+        let rows = self.meters.iter_mut().zip(&mut self.sums).zip(&self.sizes);
+        for (((row, sums), size), state) in rows.zip(&mut self.states) {
+            let last = row.iter().filter_map(|meter| meter.heard_at).max();
+            let behind = newest.zip(last).map(|(newest, last)| newest - last);
+            let mut whole = (0, 0);
+            for ((meter, sum), lower) in row.iter_mut().zip(sums).zip(&mut below) {
+                let (bits, frames) = meter.tick();
+                whole = (whole.0 + bits, whole.1 + frames);
+                lower.0 += whole.0;
+                *sum = (lower.0, whole.1);
+            }
+            let (bitrate_bps, _) = below.last().copied().unwrap_or_default();
+            *state = LayerState {
+                is_active: behind.is_some_and(|behind| behind <= limits::LAYER_SILENT_AFTER),
+                bitrate_bps,
+                width: size.map_or(0, |size| size.width),
+                height: size.map_or(0, |size| size.height),
+                frames_per_second: whole.1,
+                temporal_count: u8::try_from(temporal_count).unwrap_or(0),
+            };
+        }
+        self.states
+    }
+
+    /// The layers as they were at the last tick, if there are several.
+    pub fn infos(&self) -> Vec<LayerInfo> {
+        let info = |(state, sums): (&LayerState, &[(u64, u16); LAYERS_MAX]), spatial_id: u8| {
+            let (state, sums) = (*state, *sums);
+            let temporals = (0..state.temporal_count).zip(sums);
+            temporals.map(
+                move |(temporal_id, (bitrate_bps, frames_per_second))| LayerInfo {
+                    rid: None,
+                    spatial_id,
+                    temporal_id,
+                    state: LayerState {
+                        bitrate_bps,
+                        frames_per_second,
+                        ..state
+                    },
+                },
+            )
+        };
+        let known = self.states.iter().zip(&self.sums).zip(0..);
+        let known = known.filter(|((state, _), _)| state.is_active);
+        let infos: Vec<LayerInfo> = known.flat_map(|(row, id)| info(row, id)).collect();
+        if infos.len() > 1 { infos } else { Vec::new() }
+    }
+}
+
 /// Whether anything but a number is another one.
 pub fn differ_in_shape(one: &[LayerState; LAYERS_MAX], other: &[LayerState; LAYERS_MAX]) -> bool {
-    let shape = |state: &LayerState| (state.is_active, state.width, state.height);
+    let shape = |state: &LayerState| {
+        (
+            state.is_active,
+            state.width,
+            state.height,
+            state.temporal_count,
+        )
+    };
     one.iter().map(shape).ne(other.iter().map(shape))
 }
 
@@ -262,5 +359,70 @@ mod tests {
         let sized = states(&mut layers);
         assert_eq!((sized[0].width, sized[0].height), (640, 360));
         assert!(differ_in_shape(&one, &sized));
+    }
+
+    #[test]
+    fn layers_inside_a_stream_are_told_with_those_they_need() {
+        let mut meter = ScaleMeter::default();
+        let mut now = Instant::now();
+        assert!(meter.infos().is_empty());
+        for _ in 0..TICKS {
+            for (spatial, temporal, size) in [(0, 0, 100), (0, 1, 50), (1, 0, 400), (1, 1, 200)] {
+                let scale = Scale {
+                    spatial,
+                    temporal,
+                    switches_up: false,
+                    ends_frame: true,
+                };
+                meter.note(now, size, scale);
+            }
+            now += limits::LAYER_TICK;
+            meter.tick();
+        }
+        let (width, height) = (640, 360);
+        meter.note_sizes([PictureSize { width, height }].into_iter());
+        let states = meter.tick();
+        assert_eq!((states[0].width, states[1].width), (640, 0));
+        assert!(states[1].is_active && !states[2].is_active);
+        assert_eq!(states[1].temporal_count, 2);
+        meter.tick();
+        let infos = meter.infos();
+        let ids: Vec<_> = infos
+            .iter()
+            .map(|info| (info.spatial_id, info.temporal_id))
+            .collect();
+        assert_eq!(ids, [(0, 0), (0, 1), (1, 0), (1, 1)]);
+        // 100, 50, 400 and 200 bytes eight times a second, of which two ticks passed without any.
+        let rates: Vec<_> = infos
+            .iter()
+            .map(|info| info.state.bitrate_bps / 48)
+            .collect();
+        assert_eq!(rates, [100, 150, 500, 750]);
+        assert_eq!(states[1].bitrate_bps / 56, 750);
+    }
+
+    #[test]
+    fn a_stream_of_one_layer_has_none_to_tell() {
+        let mut meter = ScaleMeter::default();
+        let scale = Scale {
+            spatial: 0,
+            temporal: 0,
+            switches_up: false,
+            ends_frame: true,
+        };
+        meter.note(Instant::now(), 100, scale);
+        assert_eq!(meter.tick()[0].temporal_count, 1);
+        assert!(meter.infos().is_empty());
+        // More than are told apart count as the highest that is.
+        meter.note(
+            Instant::now(),
+            100,
+            Scale {
+                spatial: 7,
+                temporal: 7,
+                ..scale
+            },
+        );
+        assert!(meter.tick()[LAYERS_MAX - 1].is_active);
     }
 }

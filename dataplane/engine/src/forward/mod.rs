@@ -12,4 +12,5 @@ pub mod layers;
 pub mod pictures;
 pub mod resend;
 pub mod ring;
+pub mod scale;
 pub mod stream;

@@ -123,6 +123,7 @@ mod tests {
                 captured_at: at,
                 arrived_at: at,
                 pictures: None,
+                scale: None,
                 extensions: PassedExtensions::default(),
             },
             payload: Arc::from(&seq.to_be_bytes()[..]),

@@ -123,6 +123,7 @@ impl Fan {
             captured_at: self.now,
             arrived_at: self.now,
             pictures: None,
+            scale: None,
             extensions: PassedExtensions::default(),
         }
     }

@@ -390,6 +390,11 @@ mod tests {
         // RFC 9628 §4.2: I, B, V; three spatial layers with sizes, no picture group.
         let key = bytes("8a 85 01  50 0140 00b4 0280 0168 0500 02d0  49");
         assert_eq!(size(Codec::Vp9, &key), Some((1280, 720)));
+        let all: Vec<_> = vp9::sizes(&key)
+            .map(|size| (size.width, size.height))
+            .collect();
+        assert_eq!(all, [(320, 180), (640, 360), (1280, 720)]);
+        assert_eq!(vp9::sizes(&key[..10]).count(), 0);
         assert_eq!(size(Codec::Vp9, &bytes("8a 85 01 40 49")), None);
         survives(Codec::Vp9, &key);
     }

@@ -1,7 +1,8 @@
 //! VP9 payloads.
 
+use super::PictureSize;
 use super::vp8::PictureId;
-use crate::bits::u8_at;
+use crate::bits::{u8_at, u16_at};
 
 /// The VP9 payload descriptor.
 ///
@@ -173,6 +174,23 @@ pub fn is_key_frame_start(payload: &[u8]) -> bool {
     Descriptor::parse(payload).is_some_and(|descriptor| {
         let base_layer = descriptor.spatial_id() == 0;
         !descriptor.inter_picture_predicted && descriptor.start_of_frame && base_layer
+    })
+}
+
+/// The sizes of the spatial layers, smallest first, where the structure is attached and tells them.
+pub fn sizes(payload: &[u8]) -> impl Iterator<Item = PictureSize> + '_ {
+    let told = Descriptor::parse(payload).and_then(|descriptor| {
+        let count = usize::from(descriptor.structure?.spatial_layer_count);
+        let last = descriptor.sizes_at?;
+        payload.get((last + 4).checked_sub(4 * count)?..last + 4)
+    });
+    let sizes = told.unwrap_or_default().chunks_exact(4);
+    sizes.filter_map(|size| {
+        let side = |at| u16_at(size, at).filter(|&pixels| pixels > 0);
+        Some(PictureSize {
+            width: side(0)?,
+            height: side(2)?,
+        })
     })
 }
 

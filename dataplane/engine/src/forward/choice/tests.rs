@@ -11,6 +11,7 @@ fn state(width: u16, kbps: u64) -> LayerState {
         width,
         height: width / 16 * 9,
         frames_per_second: 30,
+        temporal_count: 0,
     }
 }
 
@@ -40,6 +41,7 @@ impl Stage {
     fn choose(&mut self, current: Option<u8>, kbps: Option<u64>) -> Option<u8> {
         let offered = Offered {
             rids: &self.rids,
+            count: self.rids.len(),
             states: &self.states,
         };
         let available = kbps.map(|kbps| kbps * 1_000);
@@ -227,4 +229,95 @@ fn what_a_viewer_says_of_its_bandwidth_counts_from_a_fall_on_and_for_a_while() {
     remb.said(now, 600_000);
     now += limits::REMB_BELIEVED_FOR;
     assert_eq!(remb.limit(now), None, "another matter");
+}
+
+#[test]
+fn of_a_scalable_stream_everything_passes_unless_something_limits_it() {
+    let mut choice = Choice::default();
+    let now = Instant::now();
+    // Each with those below it.
+    let states = [
+        state(320, 150),
+        state(640, 650),
+        state(1280, 3_150),
+        LayerState::default(),
+    ];
+    let limit = |spatial, temporal| Limit { spatial, temporal };
+    let all = limit(u8::MAX, u8::MAX);
+    assert_eq!(choice.limit(now, &states, all, None), all);
+    assert_eq!(choice.limit(now, &states, all, Some(9_000_000)), all);
+    assert_eq!(choice.limit(now, &states, all, Some(1_000_000)).spatial, 1);
+    assert_eq!(choice.limit(now, &states, all, Some(1)).spatial, 0);
+    for (selection, chosen) in [
+        (
+            Selection {
+                spatial_id: Some(0),
+                ..Selection::default()
+            },
+            limit(0, u8::MAX),
+        ),
+        (
+            Selection {
+                spatial_id: Some(2),
+                ..Selection::default()
+            },
+            all,
+        ),
+        (
+            Selection {
+                spatial_id_max: Some(1),
+                ..Selection::default()
+            },
+            limit(1, u8::MAX),
+        ),
+        (
+            Selection {
+                width_max: Some(640),
+                ..Selection::default()
+            },
+            limit(1, u8::MAX),
+        ),
+        (
+            Selection {
+                temporal_id: Some(1),
+                ..Selection::default()
+            },
+            limit(u8::MAX, 1),
+        ),
+        (
+            Selection {
+                temporal_id_max: Some(0),
+                ..Selection::default()
+            },
+            limit(u8::MAX, 0),
+        ),
+        (
+            Selection {
+                temporal_id_max: Some(900),
+                ..Selection::default()
+            },
+            all,
+        ),
+        (rid("h"), all),
+    ] {
+        choice.selection = selection;
+        assert_eq!(
+            choice.limit(now, &states, all, None),
+            chosen,
+            "{:?}",
+            choice.selection
+        );
+    }
+    // A stream without layers is sent whole.
+    choice.selection = Selection {
+        spatial_id: Some(0),
+        ..Selection::default()
+    };
+    let one = [
+        state(640, 650),
+        LayerState::default(),
+        LayerState::default(),
+        LayerState::default(),
+    ];
+    assert_eq!(choice.limit(now, &one, all, Some(1)), all);
 }

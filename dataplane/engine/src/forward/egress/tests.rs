@@ -55,6 +55,7 @@ fn meta(now: Instant, pt: u8, ssrc: u32, seq: u64, keyframe_start: bool) -> Pack
         captured_at: now,
         arrived_at: now,
         pictures: None,
+        scale: None,
         extensions: PassedExtensions::default(),
     }
 }
@@ -242,4 +243,54 @@ fn a_muted_track_uses_no_layer() {
     track.mute(false);
     assert_eq!((track.awaits(), track.uses()), (0b100, 0b100));
     assert_eq!(super::bit(9), 0, "there are no more bits");
+}
+
+#[test]
+fn what_lies_above_the_layer_of_a_scalable_stream_is_left_out_of_the_numbering() {
+    let mut track = track(MediaKind::Video);
+    let tracks = published("VP9", 100);
+    let now = Instant::now();
+    // Two spatial layers of one packet each.
+    let send = |track: &mut EgressTrack, picture: u64, key: bool| {
+        let mut sent = Vec::new();
+        for spatial in 0..2 {
+            let mut meta = meta(
+                now,
+                100,
+                9,
+                2 * picture + u64::from(spatial),
+                key && spatial == 0,
+            );
+            meta.marker = spatial == 1;
+            meta.timestamp = picture as u32 * 3_000;
+            meta.scale = Some(whitewater_link::Scale {
+                spatial,
+                temporal: 0,
+                switches_up: false,
+                ends_frame: true,
+            });
+            let rewritten = track.rewrite(now, Epoch(1), &tracks, &meta);
+            sent.extend(rewritten.ok().map(|packet| (packet.seq, packet.marker)));
+        }
+        sent
+    };
+    let whole = send(&mut track, 0, true);
+    let start = whole[0].0;
+    assert_eq!(whole, [(start, false), (start + 1, true)]);
+    let base = Limit {
+        spatial: 0,
+        temporal: u8::MAX,
+    };
+    assert!(track.aim_within(base));
+    assert_eq!(send(&mut track, 1, false), [(start + 2, true)]);
+    assert_eq!(send(&mut track, 2, false), [(start + 3, true)]);
+    assert_eq!(track.awaits(), 0);
+    track.aim_within(Limit::NONE);
+    assert_eq!(track.awaits(), 1, "a key picture");
+    assert_eq!(send(&mut track, 3, false), [(start + 4, true)]);
+    assert_eq!(
+        send(&mut track, 4, true),
+        [(start + 5, false), (start + 6, true)]
+    );
+    assert_eq!(track.awaits(), 0);
 }
