@@ -1,9 +1,11 @@
 //! Managers and nodes as real processes, with WebRTC publishers and viewers that check what they
 //! get.
 
+mod etcd;
 mod failures;
 mod fleet;
 mod lists;
+mod red5;
 mod sessions;
 mod tokens;
 

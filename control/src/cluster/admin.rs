@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use futures_util::future::join_all;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, StatusCode};
+use serde_json::Value;
 use tokio::time::Instant;
 use whitewater_model::cluster::{NodeName, Unplaced};
 use whitewater_model::{Error, Side, StreamName};
@@ -88,7 +90,7 @@ impl Manager {
         stream: &StreamName,
     ) -> Result<StatusCode, Problem> {
         let path = format!("/api/streams/{}", path::encode(stream));
-        self.send(peer, method, &path).await
+        self.send(peer, method, &path, None).await
     }
 
     /// Ends a session on a node. Live777 and its like know it by its stream.
@@ -99,22 +101,28 @@ impl Manager {
         session: &str,
     ) -> Result<StatusCode, Problem> {
         let path = format!("/session/{}/{session}", path::encode(stream));
-        self.send(peer, Method::DELETE, &path).await
+        self.send(peer, Method::DELETE, &path, None).await
     }
 
-    async fn send(&self, peer: &Peer, method: Method, path: &str) -> Result<StatusCode, Problem> {
+    /// One request of the manager's own to a node, perhaps with JSON.
+    pub(super) async fn send(
+        &self,
+        peer: &Peer,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<StatusCode, Problem> {
         let url = peer.at(path).ok_or_else(Problem::internal)?;
+        let mut headers = peer.headers();
+        if body.is_some() {
+            let kind = HeaderValue::from_static("application/json");
+            headers.insert(CONTENT_TYPE, kind);
+        }
+        let body = body.map_or_else(Bytes::new, |body| body.to_string().into());
         let deadline = Instant::now() + self.config.call_timeout;
         let response = self
             .courier
-            .exchange(
-                method,
-                &url,
-                peer.headers(),
-                Bytes::new(),
-                ANSWER_SIZE_MAX,
-                deadline,
-            )
+            .exchange(method, &url, headers, body, ANSWER_SIZE_MAX, deadline)
             .await
             .map_err(unreachable)?;
         Ok(response.status())

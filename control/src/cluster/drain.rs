@@ -119,12 +119,14 @@ pub(super) async fn serve(
             manager.drains.copy().insert(alias.clone(), drain);
             tracing::info!(node = %alias, "the node is being emptied");
             manager.note_drains();
+            manager.tell(alias, Method::POST).await;
         }
         Method::DELETE => {
             manager.drains.set(alias, None).await.map_err(away)?;
             manager.drains.copy().remove(alias);
             tracing::info!(node = %alias, "the node takes sessions again");
             manager.note_drains();
+            manager.tell(alias, Method::DELETE).await;
         }
         _ => {}
     }
@@ -188,6 +190,22 @@ impl Manager {
         self.drains
             .changes
             .send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Lets the node ask its players to come again, those too that did not come through a manager.
+    /// Nodes that know nothing of it are emptied all the same.
+    async fn tell(&self, node: &NodeName, method: Method) {
+        let Some(peer) = self.peers.get(node) else {
+            return;
+        };
+        let lasts = self.config.drain_max.as_secs();
+        let body = if method == Method::POST {
+            Some(serde_json::json!({ "deadlineSeconds": lasts }))
+        } else {
+            None
+        };
+        let told = self.send(&peer, method, "/api/drain", body).await;
+        tracing::debug!(%node, ?told, "the node was told of its drain");
     }
 
     async fn finish_drains(&self) {

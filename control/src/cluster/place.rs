@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::header::{CONTENT_TYPE, HeaderValue, LOCATION};
+use hyper::header::{HeaderValue, LOCATION};
 use hyper::{Method, StatusCode};
 use serde_json::json;
 use tokio::time::Instant;
@@ -267,19 +267,9 @@ impl Manager {
         if let Some(token) = token.and_then(|token| token.to_str().ok()) {
             wish["token"] = token.into();
         }
-        let url = child.at(&format!("/api/cascade/{name}"));
-        let url = url.ok_or_else(Problem::internal)?;
-        let mut headers = child.headers();
-        let kind = HeaderValue::from_static("application/json");
-        headers.insert(CONTENT_TYPE, kind);
-        let body = Bytes::from(serde_json::to_vec(&wish).unwrap_or_default());
-        let deadline = Instant::now() + self.config.call_timeout;
-        let response = self
-            .courier
-            .exchange(Method::POST, &url, headers, body, ANSWER_SIZE_MAX, deadline)
-            .await
-            .map_err(unreachable)?;
-        match response.status() {
+        let path = format!("/api/cascade/{name}");
+        let status = self.send(child, Method::POST, &path, Some(wish)).await?;
+        match status {
             status if status.is_success() => Ok(()),
             // It gets the stream already.
             StatusCode::CONFLICT => Ok(()),

@@ -326,7 +326,7 @@ fn stream_name(scope: &str, name: &str) -> Result<StreamName, Problem> {
             "a scope or stream has letters, digits, . _ ~ - only",
         ));
     }
-    let whole = if scope == DEFAULT_SCOPE {
+    let whole = if scope == path::USUAL_APP {
         name.to_owned()
     } else {
         format!("{scope}/{name}")
@@ -339,7 +339,7 @@ fn split(stream: &StreamName) -> (&str, &str) {
     let text = stream.as_str();
     match text.rsplit_once('/') {
         Some((scope, name)) if !scope.is_empty() && !name.is_empty() => (scope, name),
-        _ => (DEFAULT_SCOPE, text),
+        _ => (path::USUAL_APP, text),
     }
 }
 
@@ -359,8 +359,6 @@ fn error(problem: &Problem) -> Response {
 }
 
 const VERSIONS: [&str; 5] = ["1.0", "2.0", "3.0", "3.1", "4.0"];
-/// The scope of streams that have none in their names.
-const DEFAULT_SCOPE: &str = "live";
 const PART_LEN_MAX: usize = 128;
 
 #[cfg(test)]

@@ -45,6 +45,8 @@ enum Route {
 const ROUTES: &[(&str, Route)] = &[
     ("/whip/{stream}", Route::Whip),
     ("/whep/{stream}", Route::Whep),
+    ("/{app}/whip/endpoint/{stream}", Route::Whip),
+    ("/{app}/whep/endpoint/{stream}", Route::Whep),
     ("/session/{stream}/{session}", Route::Session),
     ("/session/{stream}/{session}/{part}", Route::Below),
     (
@@ -198,7 +200,7 @@ async fn dispatch(
     let part = |key: &str| found.params.get(key).unwrap_or_default();
     match route {
         Route::Whip | Route::WhipOn | Route::Whep | Route::WhepOn => {
-            let stream = path::stream_name(part("stream"))?;
+            let stream = path::scoped_name(found.params.get("app"), part("stream"))?;
             let is_forced = matches!(route, Route::WhipOn | Route::WhepOn);
             let forced = is_forced.then(|| lists::alias(part("alias"))).transpose()?;
             let side = match route {

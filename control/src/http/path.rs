@@ -11,6 +11,20 @@ pub(crate) fn stream_name(segment: &str) -> Result<StreamName, Problem> {
     StreamName::parse(&text).map_err(|bad| Problem::bad_request(bad.to_string()))
 }
 
+/// The stream of a path with an application in it, as Red5's clients have it. In the usual one
+/// streams go by their plain names, in another one its name stands in front.
+pub(crate) fn scoped_name(app: Option<&str>, segment: &str) -> Result<StreamName, Problem> {
+    let name = stream_name(segment)?;
+    match app.map(decode).transpose()? {
+        None => Ok(name),
+        Some(app) if app == USUAL_APP => Ok(name),
+        Some(app) => {
+            let whole = format!("{app}/{name}");
+            StreamName::parse(&whole).map_err(|bad| Problem::bad_request(bad.to_string()))
+        }
+    }
+}
+
 /// Writes it so that it is one path segment again.
 pub(crate) fn encode(name: &StreamName) -> String {
     utf8_percent_encode(name.as_str(), SEGMENT).to_string()
@@ -47,6 +61,9 @@ fn decode(text: &str) -> Result<String, Problem> {
         .map_err(|_| Problem::bad_request("the URL is not percent-encoded UTF-8"))
 }
 
+/// Red5's application, or scope, of streams that have none in their names.
+pub(crate) const USUAL_APP: &str = "live";
+
 /// RFC 3986 §2.3: everything but the unreserved characters.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
@@ -66,6 +83,19 @@ mod tests {
             assert!(!segment.contains('/'), "{segment}");
             assert_eq!(stream_name(&segment).expect("own writing"), name);
         }
+    }
+
+    #[test]
+    fn an_application_stands_in_front_unless_it_is_the_usual_one() {
+        for (app, name) in [
+            (None, "a b"),
+            (Some("live"), "a b"),
+            (Some("x%2Fy"), "x/y/a b"),
+        ] {
+            let found = scoped_name(app, "a%20b").expect("good names");
+            assert_eq!(found.as_str(), name);
+        }
+        assert!(scoped_name(Some("%"), "a").is_err());
     }
 
     #[test]

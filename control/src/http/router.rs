@@ -53,6 +53,8 @@ pub(super) enum Route {
 pub(super) const ROUTES: &[(&str, Route)] = &[
     ("/whip/{stream}", Route::Whip),
     ("/whep/{stream}", Route::Whep),
+    ("/{app}/whip/endpoint/{stream}", Route::Whip),
+    ("/{app}/whep/endpoint/{stream}", Route::Whep),
     ("/session/{stream}/{session}", Route::Session),
     ("/session/{stream}/{session}/layer", Route::Layer),
     ("/session/{stream}/{session}/events", Route::Events),
@@ -218,14 +220,18 @@ async fn dispatch(
         .with(ALLOW, route.methods()));
     }
     let stream = |key| path::stream_name(found.params.get(key).unwrap_or_default());
+    let published = || {
+        let app = found.params.get("app");
+        path::scoped_name(app, found.params.get("stream").unwrap_or_default())
+    };
     match route {
         Route::Whip => {
-            let stream = stream("stream")?;
+            let stream = published()?;
             request.grant.on(&stream, Rights::PUBLISH)?;
             whip::serve(context, &stream, request).await
         }
         Route::Whep => {
-            let stream = stream("stream")?;
+            let stream = published()?;
             request.grant.on(&stream, Rights::SUBSCRIBE)?;
             whep::serve(context, &stream, request).await
         }
@@ -398,9 +404,17 @@ pub(crate) fn finish(site: &impl Site, target: &str, request: &Request, response
 
 /// Errors under these paths are for the same readers as the routes themselves.
 fn is_media_route(target: &str) -> bool {
-    ["/whip/", "/whep/", SESSIONS, "/api/whip/", "/api/whep/"]
-        .iter()
-        .any(|prefix| target.starts_with(prefix))
+    let prefixes = [
+        "/whip/",
+        "/whep/",
+        SESSIONS,
+        "/api/whip/",
+        "/api/whep/",
+        "/streammanager/",
+    ];
+    let of_app = ["/whip/endpoint/", "/whep/endpoint/"];
+    prefixes.iter().any(|prefix| target.starts_with(prefix))
+        || of_app.iter().any(|part| target.contains(part))
 }
 
 fn table() -> &'static matchit::Router<Route> {

@@ -1,6 +1,8 @@
-//! What every store promises. With `ETCD_URL` set, etcd there is held to it too; without, only the
-//! store in this process.
+//! What every store promises. etcd is held to it where it is installed.
 
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,14 +12,65 @@ use tokio::time::timeout;
 use super::super::courier::Courier;
 use super::{Change, Etcd, Memory, Store, Swap};
 
-fn stores() -> Vec<(&'static str, Arc<dyn Store>)> {
-    let mut stores: Vec<(&str, Arc<dyn Store>)> = vec![("memory", Arc::new(Memory::default()))];
-    if let Ok(url) = std::env::var("ETCD_URL") {
-        let courier = Courier::new(None).expect("a client");
-        let prefix = format!("/whitewater-test-{}/", std::process::id());
-        stores.push(("etcd", Arc::new(Etcd::new(courier, &[url], &prefix))));
+/// An etcd of its own. Dropped, it is gone.
+struct Server {
+    child: Child,
+    folder: PathBuf,
+}
+
+impl Server {
+    /// `None` where it is not installed.
+    fn start(name: &str) -> Option<(Server, String)> {
+        let free = || {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+            format!("http://{}", listener.local_addr().expect("bound"))
+        };
+        let (clients, peers) = (free(), free());
+        let folder = format!("whitewater-store-{}-{name}", std::process::id());
+        let folder = std::env::temp_dir().join(folder);
+        let child = Command::new("etcd")
+            .args(["--listen-client-urls", &clients])
+            .args(["--advertise-client-urls", &clients])
+            .args(["--listen-peer-urls", &peers])
+            .arg("--data-dir")
+            .arg(&folder)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .ok()?;
+        Some((Server { child, folder }, clients))
     }
-    stores
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+type Stores = Vec<(&'static str, Arc<dyn Store>)>;
+
+/// All stores, the second one as long as the server lives.
+async fn stores(test: &str) -> (Stores, Option<Server>) {
+    let mut stores: Stores = vec![("memory", Arc::new(Memory::default()))];
+    let Some((server, url)) = Server::start(test) else {
+        eprintln!("etcd is not installed: it is not tested");
+        return (stores, None);
+    };
+    let courier = Courier::new(None).expect("a client");
+    let etcd = Etcd::new(courier, &[url], "/test/");
+    let serves = async {
+        while etcd.get("x").await.is_err() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(Duration::from_secs(30), serves)
+        .await
+        .expect("etcd serves");
+    stores.push(("etcd", Arc::new(etcd)));
+    (stores, Some(server))
 }
 
 fn value(text: &'static str) -> Option<Bytes> {
@@ -26,7 +79,8 @@ fn value(text: &'static str) -> Option<Bytes> {
 
 #[tokio::test]
 async fn a_swap_is_done_once_for_each_version() {
-    for (name, store) in stores() {
+    let (stores, _server) = stores("swap").await;
+    for (name, store) in stores {
         assert_eq!(store.get("swap/k").await, Ok(None), "{name}");
         let first = store.swap("swap/k", 0, value("one"), None).await;
         let Ok(Swap::Done(version)) = first else {
@@ -52,7 +106,8 @@ async fn a_swap_is_done_once_for_each_version() {
 
 #[tokio::test]
 async fn of_many_who_claim_at_once_one_wins() {
-    for (name, store) in stores() {
+    let (stores, _server) = stores("race").await;
+    for (name, store) in stores {
         let claims = (0..16).map(|number: u32| {
             let store = store.clone();
             tokio::spawn(async move {
@@ -74,7 +129,8 @@ async fn of_many_who_claim_at_once_one_wins() {
 
 #[tokio::test]
 async fn what_is_leased_goes_with_the_lease() {
-    for (name, store) in stores() {
+    let (stores, _server) = stores("lease").await;
+    for (name, store) in stores {
         let lease = store.grant(Duration::from_secs(1)).await.expect("a lease");
         let other = store.grant(Duration::from_secs(60)).await.expect("a lease");
         for (key, lease) in [("lease/a", lease), ("lease/b", other)] {
@@ -109,7 +165,8 @@ async fn what_is_leased_goes_with_the_lease() {
 
 #[tokio::test]
 async fn a_watch_has_what_was_there_and_every_change_after_it_in_order() {
-    for (name, store) in stores() {
+    let (stores, _server) = stores("watch").await;
+    for (name, store) in stores {
         let put = store.swap("watch/0", 0, value("old"), None).await;
         assert!(matches!(put, Ok(Swap::Done(_))));
         let (found, mut changes) = store.watch("watch/").await.expect("a watch");

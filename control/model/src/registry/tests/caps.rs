@@ -49,6 +49,30 @@ fn sessions_that_do_not_connect_are_capped() {
 }
 
 #[test]
+fn a_node_takes_as_many_of_each_side_as_it_says() {
+    let mut world = World::new(Policy {
+        pub_max: 1,
+        sub_max: 2,
+        takeover: Takeover::Always,
+        ..Policy::default()
+    });
+    let full = |what, max| Err(Error::LimitReached { what, max });
+    let publisher = world.admit(Publish, "a").expect("the first");
+    assert_eq!(world.admit(Publish, "b"), full("node.pub_max", 1));
+    assert!(!world.exists("b"));
+    assert!(world.answer(publisher));
+    assert_eq!(world.admit(Publish, "b"), full("node.pub_max", 1));
+    // Who takes a publisher's place needs no other.
+    world.join(Publish, "a");
+    let viewer = world.join(Subscribe, "a");
+    world.admit(Subscribe, "b").expect("the second");
+    assert_eq!(world.admit(Subscribe, "a"), full("node.sub_max", 2));
+    world.delete("a", viewer).expect("live");
+    world.closed(viewer, CloseReason::Deleted);
+    world.join(Subscribe, "a");
+}
+
+#[test]
 fn a_source_is_charged_with_what_has_not_connected() {
     let mut world = World::new(Policy {
         source_half_open_max: 2,
