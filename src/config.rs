@@ -22,12 +22,12 @@ mod secret;
 mod value;
 mod word;
 
-pub use address::{HostName, Network, Origin};
+pub use address::{Callable, HostName, Network, Origin};
 pub use cluster::{Account, Alias, BaseUrl, NodeEntry};
 pub use ice_server::IceServer;
 pub use keys::{
-    Auth, Cluster, Config, Http, Ice, Key, Limits, Log, Manager, Media, Member, Play, Publish, Sdp,
-    Strategy, Tls,
+    Auth, Cascade, Cluster, Config, Http, Ice, Key, Limits, Log, Manager, Media, Member, Play,
+    Publish, Sdp, Strategy, Tls,
 };
 pub use load::{Effective, Flag, Source, Sources, load};
 pub use print::{effective, reference};

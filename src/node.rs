@@ -494,10 +494,30 @@ pub(crate) fn control_config(config: &Config, about: About) -> whitewater_contro
             })
             .collect(),
         auth: auth_config(&config.auth),
+        cascade: cascade_config(&config.cascade),
         about,
         drain_max: Duration::from_millis(limits.drain_timeout_ms.into()),
         ..whitewater_control::Config::default()
     }
+}
+
+fn cascade_config(cascade: &config::Cascade) -> whitewater_control::Cascade {
+    let mut made = whitewater_control::Cascade {
+        ca_file: file(&cascade.ca_file),
+        idle_timeout: seconds(cascade.idle_timeout_s),
+        links_max: cascade.links_max as usize,
+        ..whitewater_control::Cascade::default()
+    };
+    for callable in &cascade.allow {
+        match callable {
+            config::Callable::Network(block) => made.networks.push(Network {
+                address: block.address,
+                prefix_len: block.prefix_len,
+            }),
+            config::Callable::Host(host) => made.hosts.push(host.as_str().to_owned()),
+        }
+    }
+    made
 }
 
 pub(crate) fn auth_config(auth: &config::Auth) -> Auth {

@@ -1,8 +1,9 @@
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use whitewater_link::Network;
 use whitewater_model::Policy;
 
 /// Everything the control plane is told at start.
@@ -42,6 +43,8 @@ pub struct Config {
     pub trusted_proxies: Vec<Network>,
     /// Who is let in.
     pub auth: Auth,
+    /// Sessions in which this node is the client of another server.
+    pub cascade: Cascade,
     /// What `/api/info` tells.
     pub about: About,
     /// How long the data plane may take for an answer before the client gets 504.
@@ -70,6 +73,7 @@ impl Default for Config {
             hosts: Vec::new(),
             trusted_proxies: Vec::new(),
             auth: Auth::default(),
+            cascade: Cascade::default(),
             about: About::default(),
             answer_timeout: Duration::from_secs(5),
             counter_offer: Duration::from_secs(30),
@@ -293,27 +297,33 @@ impl fmt::Debug for Auth {
     }
 }
 
-/// A block of IP addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
-    /// Any address of the block.
-    pub address: IpAddr,
-    /// Leading bits that count: 0..=32 for IPv4, 0..=128 for IPv6.
-    pub prefix_len: u8,
+/// Sessions in which this node is the client of another server.
+#[derive(Clone, Debug)]
+pub struct Cascade {
+    /// Blocks of addresses that may be called though they are not of the internet.
+    pub networks: Vec<Network>,
+    /// Hosts that may be called whatever their addresses are, in lower case.
+    pub hosts: Vec<String>,
+    /// Certificates, in PEM, that other servers are trusted by instead of those of the system.
+    pub ca_file: Option<PathBuf>,
+    /// How long a call of the API may take to bring a session about.
+    pub connect_max: Duration,
+    /// A stream from another server that nobody watches for this long is given up; zero: never.
+    pub idle_timeout: Duration,
+    /// Streams that come from other servers or go there, together.
+    pub links_max: usize,
 }
 
-impl Network {
-    /// Whether `address` is in the block; an IPv4 address in IPv6 form counts as IPv4.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        let (differs, bit_count) = match (self.address, address.to_canonical()) {
-            (IpAddr::V4(own), IpAddr::V4(other)) => {
-                (u128::from(own.to_bits() ^ other.to_bits()), 32)
-            }
-            (IpAddr::V6(own), IpAddr::V6(other)) => (own.to_bits() ^ other.to_bits(), 128),
-            _ => return false,
-        };
-        let shift = u32::saturating_sub(bit_count, self.prefix_len.into());
-        differs.checked_shr(shift).unwrap_or(0) == 0
+impl Default for Cascade {
+    fn default() -> Self {
+        Cascade {
+            networks: Vec::new(),
+            hosts: Vec::new(),
+            ca_file: None,
+            connect_max: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(60),
+            links_max: 1000,
+        }
     }
 }
 
@@ -416,31 +426,6 @@ impl Default for About {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_network_contains_what_its_prefix_says() {
-        for (address, prefix_len, other, inside) in [
-            ("10.0.0.0", 8, "10.255.0.1", true),
-            ("10.0.0.0", 8, "11.0.0.0", false),
-            ("10.0.0.0", 8, "::ffff:10.1.2.3", true),
-            ("0.0.0.0", 0, "203.0.113.9", true),
-            ("0.0.0.0", 0, "2001:db8::1", false),
-            ("192.0.2.7", 32, "192.0.2.7", true),
-            ("192.0.2.7", 32, "192.0.2.6", false),
-            ("2001:db8::", 32, "2001:db8:ffff::1", true),
-            ("2001:db8::", 32, "2001:db9::1", false),
-            ("::", 0, "2001:db8::1", true),
-            ("::1", 128, "::1", true),
-            ("::1", 128, "::2", false),
-        ] {
-            let network = Network {
-                address: address.parse().expect("an address"),
-                prefix_len,
-            };
-            let found = network.contains(other.parse().expect("an address"));
-            assert_eq!(found, inside, "{other} in {address}/{prefix_len}");
-        }
-    }
 
     #[test]
     fn credentials_are_not_in_the_debug_text() {

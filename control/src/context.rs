@@ -9,6 +9,7 @@ use whitewater_model::{Now, Registry};
 
 use crate::Config;
 use crate::auth::Guard;
+use crate::cascade::Cascades;
 use crate::dialect::live777::Feed;
 use crate::events::Events;
 use crate::http::crowd::Crowd;
@@ -32,6 +33,7 @@ pub(crate) struct Context {
     pub(crate) feed: Feed,
     pub(crate) events: Events,
     pub(crate) ice_links: IceLinks,
+    pub(crate) cascades: Cascades,
     pub(crate) counters: HttpCounters,
     pub(crate) sse_clients: Arc<Semaphore>,
     pub(crate) sse_sources: Arc<Crowd>,
@@ -45,7 +47,13 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) fn new(config: Config, guard: Guard, line: Line, ice_links: IceLinks) -> Self {
+    pub(crate) fn new(
+        config: Config,
+        guard: Guard,
+        line: Line,
+        ice_links: IceLinks,
+        cascades: Cascades,
+    ) -> Self {
         Context {
             guard: Arc::new(guard),
             limiter: Limiter::new(&config.limits),
@@ -55,6 +63,7 @@ impl Context {
             feed: Feed::default(),
             events: Events::default(),
             ice_links,
+            cascades,
             counters: HttpCounters::default(),
             sse_clients: Arc::new(Semaphore::new(config.limits.sse_clients_max)),
             sse_sources: Crowd::new(config.limits.source_sse_clients_max),

@@ -103,7 +103,8 @@ pub(crate) async fn before_the_end(context: &Context) {
 pub(crate) async fn until_empty(context: &Context) {
     let deadline = Instant::now() + context.config.drain_max;
     loop {
-        let left = sum(&context.registry().counts());
+        // Links tell the servers that they were clients of.
+        let left = sum(&context.registry().counts()) + context.cascades.len();
         if left == 0 {
             return;
         }

@@ -11,6 +11,7 @@
 
 mod assets;
 mod auth;
+mod cascade;
 mod cluster;
 mod config;
 mod context;
@@ -21,6 +22,7 @@ mod health;
 mod http;
 mod metrics;
 mod negotiate;
+mod outbound;
 mod plane;
 mod random;
 mod session;
@@ -31,7 +33,7 @@ pub use cluster::{
     Account, Calls, ManagerConfig, ManagerServer, NodeEntry, Registrar, Registration,
 };
 pub use config::{
-    About, Auth, Config, HttpLimits, IceServer, MetricsAccess, Network, Rate, Redirects, Tls,
+    About, Auth, Cascade, Config, HttpLimits, IceServer, MetricsAccess, Rate, Redirects, Tls,
     TurnSecret,
 };
 #[cfg(feature = "__fuzz")]
@@ -39,5 +41,6 @@ pub use http::fuzz::Unplugged;
 pub use http::{BindError, Server, TlsError, check_tls};
 pub use negotiate::is_url_template;
 pub use random::random_token;
+pub use whitewater_link::Network;
 pub use whitewater_model::cluster::{BadNodeName, Bounds, NodeName, Patience};
 pub use whitewater_model::{AbsentStream, Policy, Takeover};

@@ -79,8 +79,9 @@ pub(crate) fn serve(context: &Context) -> Response {
     page.sessions(&counts, &totals, is_draining);
     page.http(&context.counters, context);
     page.auth(context);
+    page.cascade(context);
     page.shards(context);
-    page.live777(&counts, &totals);
+    page.live777(&counts, &totals, context.cascades.len());
     full(
         StatusCode::OK,
         "text/plain; version=0.0.4; charset=utf-8",
@@ -123,6 +124,31 @@ impl Page {
         self.value(name, "outcome=\"failed\"", failed);
         let name = "whitewater_auth_revocations";
         self.one(name, "gauge", "Revocations in force.", revocations);
+    }
+
+    fn cascade(&mut self, context: &Context) {
+        let name = "whitewater_cascade_links";
+        self.head(
+            name,
+            "gauge",
+            "Streams that come from other servers (pull) or go there (push).",
+        );
+        for (direction, count) in context.cascades.counts() {
+            self.value(
+                name,
+                &format!("direction=\"{}\"", direction.as_str()),
+                count,
+            );
+        }
+        let name = "whitewater_cascade_attempts_total";
+        self.head(
+            name,
+            "counter",
+            "Attempts to bring a session with another server about.",
+        );
+        for (outcome, count) in context.cascades.attempts() {
+            self.value(name, &format!("outcome=\"{outcome}\""), count);
+        }
     }
 
     fn sessions(&mut self, counts: &Counts, totals: &Totals, is_draining: bool) {
@@ -282,7 +308,7 @@ impl Page {
     }
 
     /// Under the names Live777's dashboards know.
-    fn live777(&mut self, counts: &Counts, totals: &Totals) {
+    fn live777(&mut self, counts: &Counts, totals: &Totals, links: usize) {
         self.one("live777_stream", "gauge", "Streams now.", counts.streams);
         self.one(
             "live777_publish",
@@ -295,7 +321,7 @@ impl Page {
             "live777_reforward",
             "gauge",
             "Sessions between nodes now.",
-            0,
+            links,
         );
         self.directions("live777_rtp_bytes_total", "RTP bytes.", totals, |t| t.bytes);
     }

@@ -5,9 +5,11 @@ use std::time::{Duration, SystemTime};
 use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, LINK, LOCATION};
 use tokio::sync::{OwnedMutexGuard, oneshot};
-use whitewater_link::{Negotiate, Refusal, RequestId, SessionId};
-use whitewater_model::{Error, Side, StreamName};
+use whitewater_link::{Negotiate, Reach, Refusal, RequestId, SessionId};
+use whitewater_model::{Admission, Error, NodeId, Now, Registry, Seat, Side, StreamName};
 
+use crate::auth::Rights;
+use crate::cascade::way;
 use crate::context::{Context, now};
 use crate::events;
 use crate::http::media_type::{self, FRAGMENT, SDP};
@@ -41,11 +43,24 @@ pub(crate) async fn post(
         return Err(Problem::bad_request("the SDP offer is empty"));
     }
     let session = random::session_id().ok_or_else(Problem::internal)?;
-    let reply = ask(context, side, stream, session, offer, request)?;
+    let from_node = way::read(&request.headers)?;
+    let reply = ask(
+        context,
+        side,
+        stream,
+        session,
+        offer,
+        from_node.as_deref(),
+        request,
+    )?;
     match reply.await {
         Ok(PostReply::Made { answer, ice_tag }) => {
             tracing::info!(?session, ?stream, ?side, "session made");
-            Ok(created(context, side, stream, session, answer, ice_tag))
+            let mut response = created(context, side, stream, session, answer, ice_tag);
+            if from_node.is_some() && side == Side::Subscribe {
+                tell_way(context, stream, response.headers_mut());
+            }
+            Ok(response)
         }
         Ok(PostReply::CounterOffered { offer, until }) => {
             tracing::debug!(?session, ?stream, "counter-offer made");
@@ -58,7 +73,7 @@ pub(crate) async fn post(
         }
         Ok(PostReply::Busy) => Err(busy()),
         Ok(PostReply::TimedOut) => Err(too_late()),
-        Ok(PostReply::Gone) => Err(Problem::not_found(
+        Ok(PostReply::Gone | PostReply::Offered { .. }) => Err(Problem::not_found(
             "the session was ended while it was being made",
         )),
         // The line's task ended: so does the server.
@@ -77,6 +92,8 @@ pub(crate) async fn answer(
     let ask = Ask::Answer {
         session,
         answer,
+        // Its viewer checks us, not the other way round.
+        reach: Reach::default(),
         reply,
         gate,
     };
@@ -95,7 +112,9 @@ pub(crate) async fn answer(
         Ok(PostReply::Refused(refusal)) => Err(refused(refusal)),
         Ok(PostReply::Busy) => Err(busy()),
         Ok(PostReply::TimedOut) => Err(too_late()),
-        Ok(PostReply::Gone | PostReply::CounterOffered { .. }) => Err(Error::NoSuchSession.into()),
+        Ok(PostReply::Gone | PostReply::CounterOffered { .. } | PostReply::Offered { .. }) => {
+            Err(Error::NoSuchSession.into())
+        }
         Err(_) => Err(Error::Draining.into()),
     }
 }
@@ -108,9 +127,9 @@ fn ask(
     stream: &StreamName,
     session: SessionId,
     offer: String,
+    from_node: Option<&[NodeId]>,
     request: &Request,
 ) -> Result<oneshot::Receiver<PostReply>, Problem> {
-    let owner = request.grant.principal.clone();
     let source = block(request.source);
     let admission = context.act(|registry, now| {
         // Once it is in the registry, it ends with what it was let in by. Until here that may have
@@ -119,9 +138,18 @@ fn ask(
         if !registry.has_room_for(source) {
             return Err(too_many_half_open());
         }
-        let admission = match side {
-            Side::Publish => registry.publish(stream, session, owner, now)?,
-            Side::Subscribe => registry.subscribe(stream, session, owner, now)?,
+        let admission = match from_node {
+            None => {
+                let owner = request.grant.principal.clone();
+                match side {
+                    Side::Publish => registry.publish(stream, session, owner, now)?,
+                    Side::Subscribe => registry.subscribe(stream, session, owner, now)?,
+                }
+            }
+            Some(nodes) => {
+                let here = context.cascades.node;
+                admit_node(registry, side, stream, session, (here, nodes), request, now)?
+            }
         };
         if let Some(authority) = request.grant.authority.clone() {
             registry.rest_on(session, authority);
@@ -146,6 +174,46 @@ fn ask(
     } else {
         context.act(|registry, now| registry.abandon(session, now));
         Err(busy())
+    }
+}
+
+/// Admits another node, unless the stream would come back to where it has been. `nodes` are those
+/// it has come through, or the one that wants it.
+fn admit_node(
+    registry: &mut Registry,
+    side: Side,
+    stream: &StreamName,
+    session: SessionId,
+    (here, nodes): (NodeId, &[NodeId]),
+    request: &Request,
+    now: Now,
+) -> Result<Admission, Problem> {
+    let owner = request.grant.principal.clone();
+    let has_been = |node: &NodeId| *node == here || registry.way(stream).contains(node);
+    match side {
+        Side::Publish if nodes.contains(&here) => Err(way::comes_back()),
+        Side::Publish => {
+            let admission = registry.publish(stream, session, owner, now)?;
+            registry.came_through(session, nodes.to_vec());
+            Ok(admission)
+        }
+        Side::Subscribe if nodes.iter().any(has_been) => Err(way::comes_back()),
+        Side::Subscribe => {
+            // Who may manage the stream relieves this node; others only say that they do.
+            let seat = match request.grant.on(stream, Rights::ADMIN) {
+                Ok(()) => Seat::Free,
+                Err(_) => Seat::Counted,
+            };
+            Ok(registry.subscribe_node(stream, session, owner, seat, now)?)
+        }
+    }
+}
+
+/// The way a stream has come, for a node that takes it on.
+fn tell_way(context: &Context, stream: &StreamName, headers: &mut HeaderMap) {
+    let way = way::onward(context.cascades.node, context.registry().way(stream));
+    if let Some(way) = way::render(&way) {
+        headers.insert(way::WAY, way);
     }
 }
 
@@ -249,14 +317,14 @@ pub(crate) fn fill(template: &str, stream: &StreamName) -> String {
     template.replace("{stream}", &path::encode(stream))
 }
 
-fn too_late() -> Problem {
+pub(crate) fn too_late() -> Problem {
     Problem::new(
         StatusCode::GATEWAY_TIMEOUT,
         "the media side did not answer in time",
     )
 }
 
-fn refused(refusal: Refusal) -> Problem {
+pub(crate) fn refused(refusal: Refusal) -> Problem {
     match refusal {
         Refusal::Malformed(rule) => Problem::bad_request(rule),
         Refusal::Unsupported(what) => Problem::unprocessable(what),

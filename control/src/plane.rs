@@ -16,8 +16,9 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, OwnedMutexGuard, mpsc, oneshot};
 use whitewater_link::{
-    Answer, Command, ControlPort, Event, LoopReport, Negotiate, PatchOutcome, PatchRefusal,
-    Refusal, Report, RequestId, SessionCommand, SessionId, SessionState, ShardIndex,
+    Answer, Command, ControlPort, Event, LoopReport, MakeOffer, Negotiate, PatchOutcome,
+    PatchRefusal, Reach, Refusal, Report, RequestId, SessionCommand, SessionId, SessionState,
+    ShardIndex,
 };
 use whitewater_model::Answered;
 
@@ -53,10 +54,17 @@ pub(crate) enum Ask {
         /// Held until the answer is here, so that the next PATCH meets the tag this one leaves.
         gate: OwnedMutexGuard<()>,
     },
-    /// The answer to a counter-offer; its reply is as that of a POST.
+    /// An offer to another server.
+    Offer {
+        wish: Box<MakeOffer>,
+        reply: oneshot::Sender<PostReply>,
+    },
+    /// The answer to an offer of the data plane's own; its reply is as that of a POST.
     Answer {
         session: SessionId,
         answer: String,
+        /// Which of its candidates may be called.
+        reach: Reach,
         reply: oneshot::Sender<PostReply>,
         /// As in a `Patch`.
         gate: OwnedMutexGuard<()>,
@@ -73,6 +81,10 @@ pub(crate) enum PostReply {
     CounterOffered {
         offer: String,
         until: SystemTime,
+    },
+    /// The offer that was asked for.
+    Offered {
+        offer: String,
     },
     Refused(Refusal),
     /// The queue to the data plane is full, or the data plane is gone.
@@ -280,9 +292,15 @@ impl Plane {
                     Waiting::Patch { reply, gate },
                 )
             }
+            Ask::Offer { mut wish, reply } => {
+                wish.request = request;
+                let session = wish.session;
+                (Command::Offer(wish), Waiting::Post { session, reply })
+            }
             Ask::Answer {
                 session,
                 answer,
+                reach,
                 reply,
                 gate,
             } => {
@@ -290,6 +308,7 @@ impl Plane {
                     request,
                     session,
                     answer,
+                    reach,
                 }));
                 let waiting = Waiting::Answer {
                     session,
@@ -412,6 +431,11 @@ impl Plane {
                     tracing::debug!(?session, shard = shard.0, "session answered");
                 }
             }
+            Event::Offered {
+                request,
+                session,
+                offer,
+            } => self.offered(request, session, offer),
             Event::Refused {
                 request,
                 session,
@@ -429,10 +453,12 @@ impl Plane {
                     tracing::debug!(?session, state = state.as_str(), "session changed state");
                 }
                 context.act(|registry, now| registry.state_changed(session, state, now));
+                context.cascades.hear_state(session, state);
             }
             Event::Closed { session, reason } => {
                 tracing::info!(?session, reason = reason.as_str(), "session closed");
                 context.act(|registry, now| registry.closed(session, reason, now));
+                context.cascades.hear_closed(session, reason);
             }
             Event::StreamUp {
                 stream,
@@ -445,6 +471,7 @@ impl Plane {
             Event::Uncarried { session, epoch } => {
                 if context.registry().should_reconnect(session, epoch) {
                     context.events.reconnect(&context, session);
+                    context.cascades.hear_uncarried(session);
                 }
             }
             Event::PublisherSilent { session, silent } => {
@@ -453,6 +480,21 @@ impl Plane {
             Event::ShardRestarted { shard } => {
                 tracing::warn!(shard = shard.0, "shard restarted");
             }
+        }
+    }
+
+    /// An offer to another server, which has as long to answer as its caller waits, and a little.
+    fn offered(&mut self, request: RequestId, session: SessionId, offer: String) {
+        let context = self.context.clone();
+        let until = Instant::now() + context.config.cascade.connect_max + OFFER_SPARE;
+        let wanted = context.act(|registry, _| registry.counter_offered(session, until));
+        let Some(Waiting::Post { reply, .. }) = self.waiting.remove(&request) else {
+            return context.act(|registry, now| registry.abandon(session, now));
+        };
+        if !wanted {
+            let _ = reply.send(PostReply::Gone);
+        } else if reply.send(PostReply::Offered { offer }).is_err() {
+            context.act(|registry, now| registry.abandon(session, now));
         }
     }
 
@@ -573,6 +615,8 @@ enum GaveUp {
 const ASKS_MAX: usize = 1024;
 /// From one queue, before the others have their turn.
 const EVENTS_PER_TURN: usize = 256;
+/// For our own part of it.
+const OFFER_SPARE: Duration = Duration::from_secs(5);
 /// How often the registry's clocks are looked at.
 const TICK: Duration = Duration::from_millis(250);
 /// How soon a full queue is tried again.

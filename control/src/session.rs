@@ -239,7 +239,7 @@ pub(crate) struct Gates {
 }
 
 impl Gates {
-    async fn enter(&self, session: SessionId) -> Result<OwnedMutexGuard<()>, Problem> {
+    pub(crate) async fn enter(&self, session: SessionId) -> Result<OwnedMutexGuard<()>, Problem> {
         let gate = self.gate(session);
         if Arc::strong_count(&gate) > PATCHES_WAITING_MAX {
             return Err(too_many(

@@ -45,17 +45,10 @@ impl Addresses {
         shard: ShardIndex,
         locality: Locality,
     ) -> Vec<HostCandidate> {
+        self.look_up(now);
         let Some(bound) = self.bound.get(usize::from(shard.0)) else {
             return Vec::new();
         };
-        let age = |at: Instant| now.saturating_duration_since(at);
-        if self
-            .looked_up_at
-            .is_none_or(|at| age(at) >= LOOKUP_INTERVAL)
-        {
-            self.looked_up_at = Some(now);
-            self.interfaces = interfaces();
-        }
         let (advertise, interfaces) = (&self.advertise, &self.interfaces);
         let offered = select(bound.udp, advertise, interfaces, locality);
         let over = |transport| {
@@ -76,6 +69,38 @@ impl Addresses {
         let udp = offered.iter().map(over(HostTransport::Udp));
         udp.chain(tcp.map(over(HostTransport::TcpPassive)))
             .collect()
+    }
+
+    /// The addresses of a socket on this port, for another server that may want to check them.
+    /// What a NAT forwards leads to other ports, so advertised addresses are not among them.
+    pub(crate) fn own(
+        &mut self,
+        now: Instant,
+        port: u16,
+        locality: Locality,
+    ) -> Vec<HostCandidate> {
+        self.look_up(now);
+        let Some(bound) = self.bound.first() else {
+            return Vec::new();
+        };
+        let bound = SocketAddr::new(bound.udp.ip(), port);
+        let candidate = |addr| HostCandidate {
+            transport: HostTransport::Udp,
+            addr,
+        };
+        let offered = select(bound, &[], &self.interfaces, locality);
+        offered.into_iter().map(candidate).collect()
+    }
+
+    fn look_up(&mut self, now: Instant) {
+        let age = |at: Instant| now.saturating_duration_since(at);
+        if self
+            .looked_up_at
+            .is_none_or(|at| age(at) >= LOOKUP_INTERVAL)
+        {
+            self.looked_up_at = Some(now);
+            self.interfaces = interfaces();
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod addresses;
 mod config;
+mod dial;
 mod mesh;
 mod negotiator;
 mod shard;

@@ -1,5 +1,6 @@
 //! SDP and connection set-up, off the hot cores.
 
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,12 +11,13 @@ use whitewater_engine::Command as ShardCommand;
 use whitewater_engine::admission::{Admission, Negotiator as Admitter};
 use whitewater_link::queue::{Doorbell, Receiver, Sender};
 use whitewater_link::{
-    Answer, Command, Event, Negotiate, PatchRefusal, Refusal, RequestId, SessionCommand, SessionId,
-    ShardIndex,
+    Answer, Command, Event, MakeOffer, Negotiate, PatchRefusal, Refusal, RequestId, SessionCommand,
+    SessionId, ShardIndex,
 };
 use whitewater_sdp::{Fragment, Limits};
 
 use crate::addresses::Addresses;
+use crate::dial::{Fresh, Opener, SOCKETS_MAX};
 
 /// How many sessions each shard has: written by the shard, read when a session is placed.
 pub(crate) type Loads = Arc<[AtomicU32]>;
@@ -30,6 +32,9 @@ pub(crate) struct Negotiator {
     pub(crate) admitter: Admitter<StdRng>,
     pub(crate) addresses: Addresses,
     pub(crate) sessions_max: u32,
+    pub(crate) opener: Opener,
+    /// The sockets of offers to other servers that wait for their answer.
+    pub(crate) fresh: HashMap<SessionId, Fresh>,
 }
 
 impl Negotiator {
@@ -62,12 +67,23 @@ impl Negotiator {
                     self.refuse(negotiate.request, negotiate.session, refusal);
                 }
             }
+            Command::Offer(wish) => match self.offer(&wish) {
+                Ok(offer) => self.tell(Event::Offered {
+                    request: wish.request,
+                    session: wish.session,
+                    offer,
+                }),
+                Err(refusal) => self.refuse(wish.request, wish.session, refusal),
+            },
             Command::Answer(answer) => {
                 if let Err(refusal) = self.answer(&answer) {
                     self.refuse(answer.request, answer.session, refusal);
                 }
             }
-            Command::Withdraw { session } => self.admitter.withdraw(session),
+            Command::Withdraw { session } => {
+                self.fresh.remove(&session);
+                self.admitter.withdraw(session);
+            }
             Command::Session {
                 shard,
                 session,
@@ -115,6 +131,9 @@ impl Negotiator {
             },
             Command::DestroyStream { stream, reason } => {
                 self.admitter.forget_stream(stream);
+                let admitter = &self.admitter;
+                self.fresh
+                    .retain(|session, _| admitter.open_offer_shard(*session).is_some());
                 for index in 0..self.shards.len() {
                     let shard = ShardIndex(index as u16);
                     self.send_surely(shard, || ShardCommand::DestroyStream { stream, reason });
@@ -137,12 +156,7 @@ impl Negotiator {
     }
 
     fn admit(&mut self, negotiate: &Negotiate) -> Result<(), Refusal> {
-        let load = |index: usize| self.loads[index].load(Ordering::Relaxed);
-        let least = (0..self.shards.len()).min_by_key(|&index| load(index));
-        let Some(index) = least.filter(|_| self.has_room()) else {
-            return Err(self.full());
-        };
-        let shard = ShardIndex(index as u16);
+        let shard = self.least_loaded()?;
         let now = Instant::now();
         let addresses = self.addresses.offered(now, shard, negotiate.locality);
         if addresses.is_empty() {
@@ -156,14 +170,56 @@ impl Negotiator {
         self.place(shard, admission)
     }
 
+    /// An offer of ours, with a socket that waits for its session.
+    fn offer(&mut self, wish: &MakeOffer) -> Result<String, Refusal> {
+        let shard = self.least_loaded()?;
+        let fresh = self.opener.open().map_err(|error| {
+            tracing::error!(%error, "no socket for a session with another server");
+            Refusal::Internal
+        })?;
+        let fresh = fresh.ok_or(Refusal::Full {
+            what: "sessions with other servers",
+            max: SOCKETS_MAX as u32,
+        })?;
+        let now = Instant::now();
+        let candidates = self.addresses.own(now, fresh.own.port, wish.locality);
+        let admitter = &mut self.admitter;
+        let offer = contained(wish.session, || {
+            admitter.offer(wish, shard, fresh.own, &candidates)
+        })?;
+        self.fresh.insert(wish.session, fresh);
+        Ok(offer)
+    }
+
     fn answer(&mut self, answer: &Answer) -> Result<(), Refusal> {
-        let shard = self.admitter.counter_offer_shard(answer.session);
+        let shard = self.admitter.open_offer_shard(answer.session);
         if !self.has_room() {
             return Err(self.full());
         }
         let admitter = &mut self.admitter;
         let admission = contained(answer.session, || admitter.answer(Instant::now(), answer))?;
-        self.place(shard.ok_or(Refusal::Internal)?, admission)
+        let shard = shard.ok_or(Refusal::Internal)?;
+        let Some(fresh) = self.fresh.remove(&answer.session) else {
+            return self.place(shard, admission);
+        };
+        let port = fresh.own.port;
+        if !self.opener.hand_over(shard, fresh) {
+            return Err(self.full());
+        }
+        let placed = self.place(shard, admission);
+        if placed.is_err() {
+            self.opener.close(port);
+        }
+        placed
+    }
+
+    fn least_loaded(&self) -> Result<ShardIndex, Refusal> {
+        let load = |index: usize| self.loads[index].load(Ordering::Relaxed);
+        let least = (0..self.shards.len()).min_by_key(|&index| load(index));
+        let index = least.filter(|_| self.has_room());
+        index
+            .map(|index| ShardIndex(index as u16))
+            .ok_or_else(|| self.full())
     }
 
     fn place(&mut self, shard: ShardIndex, admission: Box<Admission>) -> Result<(), Refusal> {
@@ -226,10 +282,10 @@ impl Negotiator {
 
 /// Nothing of a half-built session is kept; the negotiator's random generator may have moved on,
 /// which does no harm.
-fn contained(
+fn contained<T>(
     session: SessionId,
-    work: impl FnOnce() -> Result<Box<Admission>, Refusal>,
-) -> Result<Box<Admission>, Refusal> {
+    work: impl FnOnce() -> Result<T, Refusal>,
+) -> Result<T, Refusal> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
         tracing::error!(?session, "negotiation panicked");
         Err(Refusal::Internal)

@@ -13,6 +13,7 @@ use whitewater_link::queue::{Doorbell, Receiver, Sender};
 use whitewater_link::{CloseReason, Event, LoopReport, PeerAddr, ShardUplink, Transport};
 use whitewater_net::{Backend, Outgoing, Train, gso};
 
+use crate::dial::FarLine;
 use crate::mesh::Mesh;
 use crate::negotiator::Loads;
 use crate::tcp::{Counters, ShardLine};
@@ -27,6 +28,7 @@ pub(crate) struct Shard {
     pub(crate) mesh: Mesh,
     pub(crate) pins: Sender<Pin>,
     pub(crate) tcp: Option<ShardLine>,
+    pub(crate) far: FarLine,
     pub(crate) loads: Loads,
     pub(crate) run: LoopReport,
     /// Events that found control's queue full: reliable, so they wait.
@@ -56,6 +58,7 @@ impl Shard {
             );
             self.outbox = Outbox::default();
             self.outgoing.clear();
+            self.far.close_all();
             for session in engine.session_ids() {
                 self.events_waiting.push_back(Event::Closed {
                     session,
@@ -108,7 +111,8 @@ impl Shard {
         let tcp = self.tcp.as_ref();
         let idle = self.commands.is_empty()
             && self.mesh.is_empty()
-            && tcp.is_none_or(|line| line.from_peers.is_empty());
+            && tcp.is_none_or(|line| line.from_peers.is_empty())
+            && self.far.from_far.is_empty();
         let blocked = self.mesh.is_waiting() || !self.events_waiting.is_empty();
         let timeout = match (idle, blocked) {
             (false, _) => Duration::ZERO,
@@ -149,6 +153,16 @@ impl Shard {
             };
             engine.handle(now, Input::Datagram(datagram));
         }
+        let far = std::iter::from_fn(|| self.far.from_far.pop());
+        for datagram in far.take(limits::DATAGRAMS_PER_TURN_MAX) {
+            self.run.received.count(datagram.bytes.len());
+            let datagram = Datagram {
+                source: PeerAddr::dialled(datagram.port, datagram.source),
+                local: datagram.local,
+                bytes: &datagram.bytes,
+            };
+            engine.handle(now, Input::Datagram(datagram));
+        }
         self.mesh.drain(limits::DATAGRAMS_PER_TURN_MAX, |relay| {
             engine.handle(now, Input::Relay(relay));
         });
@@ -173,12 +187,14 @@ impl Shard {
             outbox,
             run,
             tcp,
+            far,
             ..
         } = self;
         engine.poll(now, outbox, &mut |batch| {
             if let Some(line) = tcp {
                 send_over_tcp(batch, line);
             }
+            send_far(batch, far, run);
             outgoing.trains.clear();
             let udp = |run: &&Run| run.route.destination.transport == Transport::Udp;
             outgoing
@@ -217,6 +233,7 @@ impl Shard {
             line.hang_up(&mut self.outbox.hang_ups);
         }
         self.outbox.hang_ups.clear();
+        self.far.flush(&mut self.outbox.closed_ports);
         self.events_waiting.extend(self.outbox.events.drain(..));
         while let Some(event) = self.events_waiting.pop_front() {
             if let Err(back) = self.uplink.events.push(event) {
@@ -257,6 +274,7 @@ impl Shard {
             sessions: session_level.sessions,
             steered: session_level.steered,
             panics: session_level.panics + self.run.panics,
+            send_dropped: self.run.send_dropped + self.far.dropped(),
             ..self.run.clone()
         };
         // A full queue means control has not read the last ones; this one is not missed.
@@ -280,6 +298,21 @@ fn send_over_tcp(batch: &Batch, line: &mut ShardLine) {
             let datagrams = bytes.unwrap_or_default().chunks(run.segment_size.max(1));
             datagrams.for_each(|datagram| line.send(addr, datagram.to_vec()));
         }
+    }
+}
+
+/// Hands the datagrams to other servers to the thread that has their sockets.
+fn send_far(batch: &Batch, far: &mut FarLine, report: &mut LoopReport) {
+    for run in batch.runs() {
+        let PeerAddr { transport, addr } = run.route.destination;
+        let Transport::Dialled(port) = transport else {
+            continue;
+        };
+        report.sent.packets += run.count as u64;
+        report.sent.bytes += run.size as u64;
+        let bytes = batch.bytes().get(run.start..run.start + run.size);
+        let datagrams = bytes.unwrap_or_default().chunks(run.segment_size.max(1));
+        datagrams.for_each(|datagram| far.send(port, addr, datagram.to_vec()));
     }
 }
 

@@ -1,6 +1,6 @@
 //! Starts the shards and the negotiator.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
@@ -20,6 +20,7 @@ use whitewater_net::{Outgoing, open};
 
 use crate::addresses::{Addresses, Bound, interfaces};
 use crate::config::{Config, SHARDS_MAX};
+use crate::dial::{Dialled, FarLine};
 use crate::mesh::Mesh;
 use crate::negotiator::{Loads, Negotiator};
 use crate::shard::Shard;
@@ -138,11 +139,14 @@ pub fn spawn(config: &Config, port: PlanePort) -> Result<DataPlane, SpawnError> 
         .collect::<io::Result<Vec<_>>>()?;
     let meshes = Mesh::all(&bells);
     let mut tcp = OverTcp::start(config, &addresses, &bells)?;
+    let (dialled, opener, far) = Dialled::new(config.udp.ip(), &bells)?;
 
     let mut plane = DataPlane {
         shards: Vec::new(),
         threads: tcp.thread.take().into_iter().collect(),
     };
+    let thread = std::thread::Builder::new().name("dialled".to_owned());
+    plane.threads.push(thread.spawn(move || dialled.run())?);
     let mut lines = tcp.lines.into_iter();
     let mut queues = Vec::new();
     let mut wishes = Vec::new();
@@ -152,8 +156,9 @@ pub fn spawn(config: &Config, port: PlanePort) -> Result<DataPlane, SpawnError> 
         .into_iter()
         .zip(meshes)
         .zip(port.shards)
-        .zip(addresses);
-    for (index, (((bell, mesh), uplink), udp)) in ends.enumerate() {
+        .zip(addresses)
+        .zip(far);
+    for (index, ((((bell, mesh), uplink), udp), far)) in ends.enumerate() {
         let (commands, commands_in) = channel(COMMANDS_MAX, bell.clone());
         queues.push(commands);
         let (pins, pins_in) = channel(WISHES_MAX, steer_bell.clone());
@@ -166,6 +171,7 @@ pub fn spawn(config: &Config, port: PlanePort) -> Result<DataPlane, SpawnError> 
             mesh,
             pins,
             tcp: lines.next(),
+            far,
             uplink,
             loads: loads.clone(),
         };
@@ -191,6 +197,8 @@ pub fn spawn(config: &Config, port: PlanePort) -> Result<DataPlane, SpawnError> 
         admitter: Admitter::new(identity, StdRng::from_seed(seed), &config.codecs),
         addresses: Addresses::new(tcp.bound, config.advertise.clone()),
         sessions_max: config.sessions_max,
+        opener,
+        fresh: HashMap::new(),
     };
     let thread = std::thread::Builder::new()
         .name("negotiator".to_owned())
@@ -208,6 +216,7 @@ struct ShardStart {
     mesh: Mesh,
     pins: Sender<Pin>,
     tcp: Option<ShardLine>,
+    far: FarLine,
     uplink: ShardUplink,
     loads: Loads,
 }
@@ -321,6 +330,7 @@ impl ShardStart {
             mesh: self.mesh,
             pins: self.pins,
             tcp: self.tcp,
+            far: self.far,
             loads: self.loads,
             run: LoopReport::default(),
             events_waiting: VecDeque::new(),

@@ -8,8 +8,8 @@ mod plane;
 pub use http::http;
 
 use whitewater_sdp::{
-    Capabilities, Fragment, HostCandidate, HostTransport, Limits, Local, LocalIce, LocalSender,
-    Offer, Plan, Role, judge, judge_answer, render_answer, render_counter_offer, render_fragment,
+    Capabilities, Direction, Fragment, HostCandidate, HostTransport, Limits, Local, LocalIce, LocalSender,
+    Offer, Plan, Role, judge, judge_answer, render_answer, render_fragment, render_offer,
 };
 
 /// An offer that is accepted is answered section by section, in lines nobody can break out of.
@@ -32,10 +32,12 @@ pub fn sdp_offer(data: &[u8]) {
         assert_eq!(media_count(&answer), offer.mids().count());
 
         let tracks: Vec<_> = plan.tracks().cloned().collect();
-        let counter_offer = render_counter_offer(&tracks, &local);
+        let counter_offer = render_offer(&tracks, Direction::SendOnly, &local);
         assert_lines(&counter_offer);
-        let _ = judge_answer(&tracks, text, &limits, &capabilities);
-        let _ = judge_answer(&tracks, &answer, &limits, &capabilities);
+        for direction in [Direction::SendOnly, Direction::RecvOnly] {
+            let _ = judge_answer(&tracks, direction, text, &limits, &capabilities);
+            let _ = judge_answer(&tracks, direction, &answer, &limits, &capabilities);
+        }
     }
 }
 

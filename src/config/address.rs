@@ -143,6 +143,49 @@ impl Value for Network {
     }
 }
 
+/// A server that may be called: by its address, a block of addresses, or its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Callable {
+    /// Every server there.
+    Network(Network),
+    /// This one, wherever it is.
+    Host(HostName),
+}
+
+impl Value for Callable {
+    fn allowed(_: &RangeInclusive<i64>) -> String {
+        "an IP address, a block of them as \"10.0.0.0/8\", or a host name as \"origin.example\""
+            .to_owned()
+    }
+
+    fn read(node: &Node, range: &RangeInclusive<i64>) -> Result<Self, Refused> {
+        let refused = || Refused::new(node, Self::allowed(range));
+        let Kind::Text(text) = &node.kind else {
+            return Err(refused());
+        };
+        let is_address = text.contains('/') || text.parse::<IpAddr>().is_ok();
+        if is_address && !text.contains("://") {
+            return Network::read(node, range).map(Self::Network);
+        }
+        // What is all digits and dots would be looked up as an address, whatever it says.
+        if text.chars().all(|c| c.is_ascii_digit() || c == '.') {
+            return Err(refused());
+        }
+        let host = HostName::read(node, range)?;
+        if host.0.starts_with('[') {
+            return Err(refused().hint("an address is written without brackets"));
+        }
+        Ok(Self::Host(host))
+    }
+
+    fn render(&self) -> String {
+        match self {
+            Self::Network(network) => network.render(),
+            Self::Host(host) => host.render(),
+        }
+    }
+}
+
 /// A host's name or address as it stands in a `Host` header, without a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostName(String);

@@ -63,7 +63,11 @@ pub(crate) static OLD_KEYS: &[OldKey] = &[
 /// Sections and keys of Live777 and LiveMan which nothing here corresponds to.
 pub(crate) static WITHOUT_COUNTERPART: &[&str] = &[
     "auto_record",
-    "cascade",
+    "cascade.check_attempts",
+    "cascade.check_tick_time",
+    "cascade.close_other_sub",
+    "cascade.maximum_idle_time",
+    "cascade.mode",
     "database",
     "extra_ice",
     "hooks",

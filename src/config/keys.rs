@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use super::address::{HostName, Network, Origin};
+use super::address::{Callable, HostName, Network, Origin};
 use super::cluster::{Account, Alias, BaseUrl, NodeEntry};
 use super::ice_server::IceServer;
 use super::node::{Node, Shape};
@@ -304,6 +304,20 @@ sections! {
         /// Send viewers to another node: their POST is answered 307 with this URL, where {stream}
         /// stands for the stream. Empty: nobody is sent away.
         redirect: RedirectUrl = RedirectUrl::default();
+    }
+
+    /// Streams that come from other servers or go there (POST /api/cascade).
+    Cascade in cascade {
+        /// Servers that may be called though they are on this machine or in its networks: addresses,
+        /// blocks of them, and host names. Every server of the internet may be called.
+        allow: Vec<Callable> = Vec::new();
+        /// PEM file with the certificates other servers are trusted by. Empty: those of the system.
+        ca_file: PathBuf = PathBuf::new();
+        /// Give a stream that comes from another server up when nobody has watched it for this long;
+        /// 0: never.
+        idle_timeout_s: u32 = 60, unit: "seconds", range: 0..=DAY_S;
+        /// Streams that come from other servers or go there at a time; further ones are answered 503.
+        links_max: u32 = 1000, range: 1..=1024;
     }
 
     /// Caps: what the node does not go beyond, whoever asks.

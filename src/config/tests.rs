@@ -95,6 +95,7 @@ fn other_value(key: &Key) -> String {
         "http.allowed_origins" => r#"["https://a.example", "http://b.example:8080"]"#,
         "http.hosts" => r#"["studio.example", "192.0.2.7"]"#,
         "http.trusted_proxies" => r#"["10.0.0.0/8", "2001:db8::1/128"]"#,
+        "cascade.allow" => r#"["10.0.0.0/8", "2001:db8::1/128", "origin.example"]"#,
         "media.advertise" => r#"["192.0.2.7", "2001:db8::7"]"#,
         "media.backend" => r#""tokio-uring""#,
         "ice.servers" => r#"[{ urls = ["stun:stun.example:3478"] }]"#,
@@ -106,7 +107,9 @@ fn other_value(key: &Key) -> String {
         "ice.turn_credential_ttl_s" => "3600",
         "auth.secret" | "ice.turn_secret" => r#""k3y""#,
         "auth.publish_tokens" | "auth.watch_tokens" => r#"["t0ken-three"]"#,
-        "auth.tokens_file" | "auth.revocations_file" | "auth.jwks_ca_file" => r#""/etc/x""#,
+        "auth.tokens_file" | "auth.revocations_file" | "auth.jwks_ca_file" | "cascade.ca_file" => {
+            r#""/etc/x""#
+        }
         "auth.key_files" => r#"["/etc/a.pem", "/etc/b.json"]"#,
         "auth.jwks_url" => r#""https://id.example/keys""#,
         "auth.issuers" | "auth.audiences" => r#"["https://id.example"]"#,

@@ -9,10 +9,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use whitewater_link::{
-    CloseReason, Command, ControlPort, Epoch, Event, Locality, LoopReport, MediaKind, PatchOutcome,
-    PatchRefusal, PlanePort, Reception, Refusal, Report, Role, Selection, SessionCommand,
-    SessionId, SessionReport, SessionState, ShardIndex, StreamId, TrackInfo, TrackReport, Traffic,
-    line,
+    CloseReason, Command, ControlPort, Epoch, Event, Locality, LoopReport, MakeOffer, MediaKind,
+    PatchOutcome, PatchRefusal, PlanePort, Reception, Refusal, Report, Role, Selection,
+    SessionCommand, SessionId, SessionReport, SessionState, ShardIndex, StreamId, TrackInfo,
+    TrackReport, Traffic, line,
 };
 
 /// The test's handle on it.
@@ -197,6 +197,7 @@ impl Plane {
                 });
                 self.negotiate(*wish);
             }
+            Command::Offer(wish) => self.offer(*wish),
             Command::Answer(answer) => self.answered(&answer),
             Command::Withdraw { session } => {
                 self.offered.remove(&session);
@@ -229,6 +230,30 @@ impl Plane {
             });
         }
         self.make(wish);
+    }
+
+    /// Offers to another server.
+    fn offer(&mut self, wish: MakeOffer) {
+        let (request, session) = (wish.request, wish.session);
+        self.offered.insert(
+            session,
+            whitewater_link::Negotiate {
+                request,
+                session,
+                stream: wish.stream,
+                role: wish.role,
+                offer: String::new(),
+                locality: wish.locality,
+                msid: wish.msid,
+                live: wish.live,
+            },
+        );
+        let offer = crate::world::OFFER.to_owned();
+        self.tell(Event::Offered {
+            request,
+            session,
+            offer,
+        });
     }
 
     fn answered(&mut self, answer: &whitewater_link::Answer) {
@@ -371,7 +396,10 @@ impl Plane {
         if let Event::Closed { session, .. } = &event {
             self.sessions.remove(session);
         }
-        let negotiator = matches!(event, Event::Answered { .. } | Event::Refused { .. });
+        let negotiator = matches!(
+            event,
+            Event::Answered { .. } | Event::Offered { .. } | Event::Refused { .. }
+        );
         let queue = if negotiator {
             &mut self.port.events
         } else {

@@ -380,8 +380,8 @@ async fn https_servers_are_trusted_by_their_certificate() {
             .until("it has asked", async || {
                 let metrics = world.get("/metrics").await;
                 let text = metrics.text();
-                !text.contains("outcome=\"succeeded\"} 0")
-                    || !text.contains("outcome=\"failed\"} 0")
+                !text.contains("fetches_total{outcome=\"succeeded\"} 0")
+                    || !text.contains("fetches_total{outcome=\"failed\"} 0")
             })
             .await;
         assert_eq!(opens(&world, &token).await, trusted, "{name}");

@@ -312,12 +312,22 @@ async fn cascade_arguments_are_checked() {
     cascade("b", r#"{"targetUrl":"http://x"}"#)
         .await
         .problem(404);
-    cascade("a", r#"{"targetUrl":"http://x"}"#)
+    cascade("b", r#"{"sourceUrl":"ftp://x"}"#)
         .await
-        .problem(501);
-    cascade("b", r#"{"sourceUrl":"http://x"}"#)
+        .problem(400);
+    cascade("b", r#"{"sourceUrl":"http://me:secret@x/whep/a"}"#)
         .await
-        .problem(501);
+        .problem(400);
+    cascade(
+        "b",
+        r#"{"sourceUrl":"https://127.0.0.1/whep/a","token":"a\nb"}"#,
+    )
+    .await
+    .problem(400);
+    // This machine and its networks are not called on anybody's wish.
+    cascade("b", r#"{"sourceUrl":"http://127.0.0.1:1/whep/a"}"#)
+        .await
+        .problem(422);
     cascade("a", r#"{"sourceUrl":7}"#).await.problem(422);
     cascade("a", "nonsense").await.problem(400);
     world

@@ -4,12 +4,14 @@
 mod admin;
 mod auth;
 mod bearer;
+mod cascade;
 mod client;
 mod cors;
 mod counter;
 mod drain;
 mod events;
 mod fake;
+mod far;
 mod floods;
 mod guesses;
 mod ice;

@@ -3,6 +3,7 @@
 //! What is asserted is what arrives, never how fast.
 
 mod attacks;
+mod cascade;
 mod client;
 mod counter;
 mod events;

@@ -17,6 +17,7 @@ mod policy;
 mod principal;
 mod rate;
 mod registry;
+mod relay;
 mod session;
 mod stream;
 mod time;
@@ -30,6 +31,8 @@ pub use principal::{Authority, Principal};
 pub use registry::{
     Admission, Answered, Counts, Drain, Purpose, Registry, Scene, SessionRef, Totals,
 };
+pub(crate) use relay::{Far, Relay};
+pub use relay::{NodeId, Seat};
 pub use session::Side;
 pub use time::Now;
 pub use view::{Cascade, SessionView, SideView, Stats, StreamView};

@@ -6,7 +6,8 @@ use whitewater_link::{
 
 use crate::rate::RateMeter;
 use crate::{
-    Answered, Authority, Now, Principal, Selection, SessionView, Stats, StreamName, Takeover,
+    Answered, Authority, Cascade, Now, Principal, Relay, Selection, SessionView, Stats, StreamName,
+    Takeover,
 };
 
 /// Which side of its stream a session is on.
@@ -42,6 +43,8 @@ pub(crate) struct Pending {
     pub(crate) counter_offer: Option<Instant>,
     /// The publisher a viewer came under.
     pub(crate) joined_under: Option<Epoch>,
+    /// What it has to do with other nodes.
+    pub(crate) relay: Relay,
 }
 
 /// A session the data plane has.
@@ -68,6 +71,8 @@ pub(crate) struct Session {
     pub(crate) video_line: Option<u16>,
     /// The publisher a viewer came under.
     pub(crate) joined_under: Option<Epoch>,
+    /// What it has to do with other nodes.
+    pub(crate) relay: Relay,
     /// A viewer's choice among the layers.
     pub(crate) selection: Selection,
     /// The layer a viewer is sent, by its place in the publisher's.
@@ -99,6 +104,7 @@ impl Session {
             ice_tag: answered.ice_tag,
             video_line: answered.video_line,
             joined_under: pending.joined_under,
+            relay: pending.relay,
             selection: Selection::default(),
             layer: None,
             layers: Vec::new(),
@@ -168,6 +174,19 @@ impl Session {
 }
 
 impl Session {
+    fn cascade(&self) -> Option<Cascade> {
+        let far = self.relay.far.as_ref()?;
+        let (source, target) = match Side::from(self.role) {
+            Side::Publish => (Some(&far.url), None),
+            Side::Subscribe => (None, Some(&far.url)),
+        };
+        Some(Cascade {
+            source_url: source.cloned(),
+            target_url: target.cloned(),
+            session_url: far.session_url.clone(),
+        })
+    }
+
     /// As it is shown; `layers` are those of the stream's publisher.
     pub(crate) fn view(&self, id: SessionId, layers: &[LayerInfo], now: Now) -> SessionView {
         let layer = self.layer.and_then(|place| layers.get(usize::from(place)));
@@ -176,7 +195,7 @@ impl Session {
             created_unix_ms: self.created_unix_ms,
             left_unix_ms: 0,
             state: self.state,
-            cascade: None,
+            cascade: self.cascade(),
             has_data_channel: self.has_data_channel,
             muted_audio: self.muted_audio,
             muted_video: self.muted_video,

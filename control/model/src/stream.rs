@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 
 use whitewater_link::{SessionId, StreamId, TrackInfo, Traffic};
 
-use crate::{Now, Policy};
+use crate::{NodeId, Now, Policy};
 
 /// One stream while it exists.
 #[derive(Debug)]
@@ -19,12 +19,16 @@ pub(crate) struct Stream {
     /// By order of arrival.
     pub(crate) viewers: BTreeMap<u64, SessionId>,
     pub(crate) viewers_pending: u32,
+    /// Of all viewers, those that take nobody's place.
+    pub(crate) free_seats: usize,
     pub(crate) subscribe_left: Left,
     pub(crate) ever_watched: bool,
     pub(crate) ever_occupied: bool,
     /// Since when it has had neither publisher nor viewers, pending ones included.
     pub(crate) empty_since: Option<Instant>,
     pub(crate) tracks: Vec<TrackInfo>,
+    /// The nodes the last publisher's media came through.
+    pub(crate) way: Vec<NodeId>,
     /// Of the sessions that left.
     pub(crate) published_before: Traffic,
     pub(crate) subscribed_before: Traffic,
@@ -66,6 +70,8 @@ impl Stream {
             publish_left: None,
             viewers: BTreeMap::new(),
             viewers_pending: 0,
+            free_seats: 0,
+            way: Vec::new(),
             subscribe_left: now.into(),
             ever_watched: false,
             ever_occupied: false,
@@ -78,6 +84,11 @@ impl Stream {
 
     pub(crate) fn viewer_count(&self) -> usize {
         self.viewers.len() + self.viewers_pending as usize
+    }
+
+    /// Viewers that take a place.
+    pub(crate) fn seated_count(&self) -> usize {
+        self.viewer_count().saturating_sub(self.free_seats)
     }
 
     fn is_empty(&self) -> bool {

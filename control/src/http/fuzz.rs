@@ -18,6 +18,7 @@ use super::links::IceLinks;
 use super::router::{self, Scope};
 use crate::Config;
 use crate::auth::Guard;
+use crate::cascade::Cascades;
 use crate::context::Context;
 use crate::dialect::live777::Feed;
 use crate::events::Events;
@@ -38,7 +39,9 @@ impl Unplugged {
         let ice_links = IceLinks::new(&config.ice_servers, &config.turn)?;
         let guard = Guard::new(&config.auth)?;
         let (line, asks) = Line::new(port.reports.len());
-        let context = Arc::new(Context::new(config, guard, line, ice_links));
+        // Nobody takes their wishes: other servers are not called.
+        let (cascades, _) = Cascades::new(&config.cascade)?;
+        let context = Arc::new(Context::new(config, guard, line, ice_links, cascades));
         let mut tasks = JoinSet::new();
         tasks.spawn(Plane::new(port, asks, context.clone())?.run());
         tasks.spawn(Feed::run(context.clone()));

@@ -13,6 +13,7 @@ use super::entrance::Entrance;
 use super::links::IceLinks;
 use crate::Config;
 use crate::auth::{Fetcher, Guard, Keeper};
+use crate::cascade::{self, Cascades};
 use crate::context::Context;
 use crate::dialect::live777::Feed;
 use crate::drain;
@@ -26,6 +27,7 @@ pub struct Server {
     keeper: Keeper,
     fetcher: Option<Fetcher>,
     asks: tokio::sync::mpsc::Receiver<crate::plane::Ask>,
+    starts: tokio::sync::mpsc::Receiver<cascade::Start>,
     port: ControlPort,
 }
 
@@ -43,12 +45,14 @@ impl Server {
         let fetcher = Fetcher::new(&config.auth).map_err(BindError::Config)?;
         let entrance = Entrance::bind(&config)?;
         let (line, asks) = Line::new(port.reports.len());
+        let (cascades, starts) = Cascades::new(&config.cascade).map_err(BindError::Config)?;
         Ok(Server {
             entrance,
-            context: Arc::new(Context::new(config, guard, line, ice_links)),
+            context: Arc::new(Context::new(config, guard, line, ice_links, cascades)),
             keeper,
             fetcher,
             asks,
+            starts,
             port,
         })
     }
@@ -87,6 +91,7 @@ impl Server {
             keeper,
             fetcher,
             asks,
+            starts,
             port,
         } = self;
         let plane = Plane::new(port, asks, context.clone())?;
@@ -99,11 +104,13 @@ impl Server {
             tasks.spawn(fetcher.run(context.guard.clone()));
         }
         tasks.spawn(Events::run(context.clone()));
+        tasks.spawn(Cascades::run(context.clone(), starts));
         let serving = async {
             shutdown.await;
             tracing::info!("shutting down");
             drain::before_the_end(&context).await;
             context.act(|registry, now| registry.shut_down(now));
+            context.cascades.end_all();
             // Until the sessions are gone, requests still hear 503 instead of nothing.
             drain::until_empty(&context).await;
         };

@@ -10,12 +10,13 @@ use whitewater_link::{
 };
 use whitewater_rtp::StunView;
 use whitewater_sdp::{
-    Capabilities, Extension, Local, LocalIce, LocalSender, Offer, Plan, SectionPlan, TrackPlan,
-    judge, judge_answer, render_answer, render_counter_offer, tracks_for_viewers,
+    Capabilities, Direction, Extension, Local, LocalIce, LocalSender, Offer, Plan, SectionPlan,
+    TrackPlan, judge, judge_answer, render_answer, render_offer, tracks_for_viewers,
 };
 
-use crate::counter::{CounterOffer, CounterOffers, Publications, carries};
+use crate::counter::{OpenOffer, OpenOffers, Publications, carries};
 use crate::limits;
+use crate::session::agent::Agent;
 use crate::session::connection::Connection;
 use crate::session::ice::{Credentials, LiteAgent};
 use crate::session::keys::KeyCell;
@@ -47,7 +48,7 @@ pub struct Admission {
     /// Where its SRTP keys will appear.
     pub keys: KeyCell,
     /// Its ICE side.
-    pub ice: LiteAgent,
+    pub ice: Agent,
 }
 
 impl std::fmt::Debug for Admission {
@@ -63,12 +64,12 @@ impl std::fmt::Debug for Admission {
 /// What the negotiator knows about the node.
 pub struct Negotiator<R> {
     identity: Identity,
-    rng: R,
+    pub(crate) rng: R,
     limits: Limits,
-    publish: Capabilities,
-    subscribe: Capabilities,
-    publications: Publications,
-    counter_offers: CounterOffers,
+    pub(crate) publish: Capabilities,
+    pub(crate) subscribe: Capabilities,
+    pub(crate) publications: Publications,
+    pub(crate) open_offers: OpenOffers,
 }
 
 impl<R: Rng> Negotiator<R> {
@@ -90,7 +91,7 @@ impl<R: Rng> Negotiator<R> {
             publish: capabilities(PUBLISH_EXTENSIONS),
             subscribe: capabilities(SUBSCRIBE_EXTENSIONS),
             publications: Publications::default(),
-            counter_offers: CounterOffers::default(),
+            open_offers: OpenOffers::default(),
         }
     }
 
@@ -141,9 +142,9 @@ impl<R: Rng> Negotiator<R> {
             stream: negotiate.stream,
             role: negotiate.role,
             answer: render_answer(&plan, &local),
+            ice: Agent::Lite(lite_agent(credentials, &plan)),
             plan,
             senders,
-            credentials,
             local,
         };
         self.build(now, made)
@@ -184,49 +185,71 @@ impl<R: Rng> Negotiator<R> {
             &credentials,
             candidates,
         );
-        let text = render_counter_offer(&tracks, &local);
-        let counter_offer = CounterOffer {
+        let text = render_offer(&tracks, Direction::SendOnly, &local);
+        let counter_offer = OpenOffer {
             stream: negotiate.stream,
+            role: Role::Subscribe,
+            socket: None,
             shard,
             tracks,
             senders,
             credentials,
             local,
         };
-        if self.counter_offers.insert(negotiate.session, counter_offer) {
-            Refusal::CounterOffer(text)
-        } else {
-            Refusal::Full {
-                what: "counter-offers",
-                max: u32::try_from(limits::COUNTER_OFFERS_MAX).unwrap_or(u32::MAX),
-            }
+        match self.keep_offer(negotiate.session, counter_offer) {
+            Ok(()) => Refusal::CounterOffer(text),
+            Err(refusal) => refusal,
         }
     }
 
-    /// Judges the answer to a counter-offer and builds its session.
+    /// Keeps an offer of ours until it is answered or withdrawn.
+    pub(crate) fn keep_offer(
+        &mut self,
+        session: SessionId,
+        offer: OpenOffer,
+    ) -> Result<(), Refusal> {
+        if self.open_offers.insert(session, offer) {
+            return Ok(());
+        }
+        Err(Refusal::Full {
+            what: "open offers",
+            max: u32::try_from(limits::OPEN_OFFERS_MAX).unwrap_or(u32::MAX),
+        })
+    }
+
+    /// Judges the answer to an offer of ours and builds its session.
     ///
-    /// Shape: the session belongs to [`counter_offer_shard`](Self::counter_offer_shard); its
-    /// admission's answer is empty.
+    /// Shape: the session belongs to [`open_offer_shard`](Self::open_offer_shard); its admission's
+    /// answer is empty.
     ///
     /// # Errors
-    /// Why the answer is refused. The counter-offer stays until it is answered or withdrawn.
+    /// Why the answer is refused. The offer stays until it is answered or withdrawn.
     pub fn answer(&mut self, now: Instant, answer: &Answer) -> Result<Box<Admission>, Refusal> {
-        let unknown = || Refusal::Malformed("this counter-offer is over".to_owned());
-        let waiting = self.counter_offers.get(answer.session);
+        let unknown = || Refusal::Malformed("this offer is over".to_owned());
+        let tie_breaker = self.rng.random();
+        let waiting = self.open_offers.get(answer.session);
         let waiting = waiting.ok_or_else(unknown)?;
-        let (text, limits, capabilities) = (&answer.answer, &self.limits, &self.subscribe);
-        let plan =
-            judge_answer(&waiting.tracks, text, limits, capabilities).map_err(|refusal| {
-                match refusal {
-                    whitewater_sdp::Refusal::Malformed(why) => Refusal::Malformed(why.to_string()),
-                    whitewater_sdp::Refusal::Unsupported(why) => {
-                        Refusal::Unsupported(why.to_string())
-                    }
-                }
-            })?;
+        let (direction, capabilities) = match waiting.role {
+            Role::Publish { .. } => (Direction::RecvOnly, &self.publish),
+            Role::Subscribe => (Direction::SendOnly, &self.subscribe),
+        };
+        let capabilities = Capabilities {
+            ice_lite: waiting.socket.is_none(),
+            ..capabilities.clone()
+        };
+        let (text, limits) = (&answer.answer, &self.limits);
+        let judged = judge_answer(&waiting.tracks, direction, text, limits, &capabilities);
+        let plan = judged.map_err(|refusal| match refusal {
+            whitewater_sdp::Refusal::Malformed(why) => Refusal::Malformed(why.to_string()),
+            whitewater_sdp::Refusal::Unsupported(why) => Refusal::Unsupported(why.to_string()),
+        })?;
         check_fingerprints(&plan)?;
-        let waiting = self.counter_offers.remove(answer.session);
+        let ice = self.agent(now, waiting, &plan, answer, tie_breaker)?;
+        let waiting = self.open_offers.remove(answer.session);
         let waiting = waiting.ok_or_else(unknown)?;
+        if let Role::Publish { epoch } = waiting.role {
+            self.publications.note(waiting.stream, epoch, &plan);
+        }
         // Sections the answer turned down have no track, but had their sources.
         let offered = waiting.tracks.iter().zip(&waiting.senders);
         let senders = plan.tracks().filter_map(|track| {
@@ -238,37 +261,35 @@ impl<R: Rng> Negotiator<R> {
             request: answer.request,
             session: answer.session,
             stream: waiting.stream,
-            role: Role::Subscribe,
+            role: waiting.role,
             answer: String::new(),
             senders: senders.collect(),
             plan,
-            credentials: waiting.credentials,
+            ice,
             local: waiting.local,
         };
         self.build(now, made)
     }
 
-    /// The shard that the answer to a counter-offer leads to; its number is in our credentials.
-    pub fn counter_offer_shard(&self, session: SessionId) -> Option<ShardIndex> {
-        self.counter_offers
-            .get(session)
-            .map(|waiting| waiting.shard)
+    /// The shard that the answer to an offer of ours leads to; its number is in our credentials.
+    pub fn open_offer_shard(&self, session: SessionId) -> Option<ShardIndex> {
+        self.open_offers.get(session).map(|waiting| waiting.shard)
     }
 
-    /// Counter-offers that wait for their answer.
-    pub fn counter_offer_count(&self) -> usize {
-        self.counter_offers.len()
+    /// Offers of ours that wait for their answer.
+    pub fn open_offer_count(&self) -> usize {
+        self.open_offers.len()
     }
 
-    /// Forgets a counter-offer.
+    /// Forgets an offer of ours.
     pub fn withdraw(&mut self, session: SessionId) {
-        self.counter_offers.remove(session);
+        self.open_offers.remove(session);
     }
 
     /// Forgets what was said about a stream that was destroyed.
     pub fn forget_stream(&mut self, stream: StreamId) {
         self.publications.forget(stream);
-        self.counter_offers.forget(stream);
+        self.open_offers.forget(stream);
     }
 
     fn build(&self, now: Instant, made: Made) -> Result<Box<Admission>, Refusal> {
@@ -278,11 +299,6 @@ impl<R: Rng> Negotiator<R> {
             tracing::warn!(session = ?made.session, %error, "session could not be built");
             Refusal::Internal
         })?;
-        let remote = Credentials {
-            ufrag: made.plan.remote_ice.ufrag.clone(),
-            pwd: made.plan.remote_ice.pwd.clone(),
-        };
-        let ice = LiteAgent::new(made.credentials, remote, hmac_sha1);
         Ok(Box::new(Admission {
             request: made.request,
             session: made.session,
@@ -294,11 +310,14 @@ impl<R: Rng> Negotiator<R> {
             plan: made.plan,
             connection,
             keys,
-            ice,
+            ice: made.ice,
         }))
     }
 
-    fn senders<'a>(&mut self, tracks: impl Iterator<Item = &'a TrackPlan>) -> Vec<SenderSsrcs> {
+    pub(crate) fn senders<'a>(
+        &mut self,
+        tracks: impl Iterator<Item = &'a TrackPlan>,
+    ) -> Vec<SenderSsrcs> {
         let mut used = Vec::new();
         let mut ssrc = || loop {
             let ssrc: u32 = self.rng.random();
@@ -315,7 +334,7 @@ impl<R: Rng> Negotiator<R> {
         tracks.map(one).collect()
     }
 
-    fn local<'a>(
+    pub(crate) fn local<'a>(
         &mut self,
         msid: &str,
         tracks: impl Iterator<Item = &'a TrackPlan>,
@@ -357,8 +376,20 @@ struct Made {
     plan: Plan,
     senders: Vec<SenderSsrcs>,
     answer: String,
-    credentials: Credentials,
+    ice: Agent,
     local: Local,
+}
+
+/// The side of ICE that waits for its client.
+pub(crate) fn lite_agent(credentials: Credentials, plan: &Plan) -> LiteAgent {
+    LiteAgent::new(credentials, remote_credentials(plan), hmac_sha1)
+}
+
+pub(crate) fn remote_credentials(plan: &Plan) -> Credentials {
+    Credentials {
+        ufrag: plan.remote_ice.ufrag.clone(),
+        pwd: plan.remote_ice.pwd.clone(),
+    }
 }
 
 fn unsupported(refusal: whitewater_sdp::Unsupported) -> Refusal {

@@ -1,11 +1,12 @@
-//! What publishers send, as far as viewers' offers are judged by it, and the counter-offers that
+//! What publishers send, as far as viewers' offers are judged by it, and the offers of our own that
 //! wait for their answer.
 
 use std::collections::HashMap;
 
-use whitewater_link::{Epoch, Live, SessionId, ShardIndex, StreamId, TrackInfo};
+use whitewater_link::{Epoch, Live, Role, SessionId, ShardIndex, StreamId, TrackInfo};
 use whitewater_sdp::{CodecPlan, Local, Match, Plan, TrackPlan, codec_match};
 
+use crate::dialling::OwnSocket;
 use crate::limits;
 use crate::session::ice::Credentials;
 use crate::session::webrtc::SenderSsrcs;
@@ -68,9 +69,12 @@ pub(crate) fn carries(viewer: &Plan, published: &[TrackPlan], in_use: &[TrackInf
     })
 }
 
-/// An offer of ours that a viewer may answer.
-pub(crate) struct CounterOffer {
+/// An offer of ours that a viewer, or another server, may answer.
+pub(crate) struct OpenOffer {
     pub(crate) stream: StreamId,
+    pub(crate) role: Role,
+    /// Of an offer to another server: what its session reaches it by.
+    pub(crate) socket: Option<OwnSocket>,
     pub(crate) shard: ShardIndex,
     pub(crate) tracks: Vec<TrackPlan>,
     pub(crate) senders: Vec<SenderSsrcs>,
@@ -80,25 +84,25 @@ pub(crate) struct CounterOffer {
 
 /// Those that wait; control says when one is over.
 #[derive(Default)]
-pub(crate) struct CounterOffers {
-    by_session: HashMap<SessionId, CounterOffer>,
+pub(crate) struct OpenOffers {
+    by_session: HashMap<SessionId, OpenOffer>,
 }
 
-impl CounterOffers {
+impl OpenOffers {
     /// False when there is no room.
-    pub(crate) fn insert(&mut self, session: SessionId, offer: CounterOffer) -> bool {
-        if self.by_session.len() >= limits::COUNTER_OFFERS_MAX {
+    pub(crate) fn insert(&mut self, session: SessionId, offer: OpenOffer) -> bool {
+        if self.by_session.len() >= limits::OPEN_OFFERS_MAX {
             return false;
         }
         self.by_session.insert(session, offer);
         true
     }
 
-    pub(crate) fn get(&self, session: SessionId) -> Option<&CounterOffer> {
+    pub(crate) fn get(&self, session: SessionId) -> Option<&OpenOffer> {
         self.by_session.get(&session)
     }
 
-    pub(crate) fn remove(&mut self, session: SessionId) -> Option<CounterOffer> {
+    pub(crate) fn remove(&mut self, session: SessionId) -> Option<OpenOffer> {
         self.by_session.remove(&session)
     }
 

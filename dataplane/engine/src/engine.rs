@@ -19,7 +19,7 @@ use str0m::config::CryptoProvider;
 use whitewater_link::{
     CloseReason, Event, LAYERS_ALL, LAYERS_MAX, LayerState, LoopReport, MediaKind, PatchOutcome,
     PatchRefusal, PeerAddr, Relay, Report, RequestId, Role, Selection, SessionId, SessionState,
-    ShardIndex, StreamId,
+    ShardIndex, StreamId, Transport,
 };
 use whitewater_rtp::demux::{Kind, StunView, classify};
 use whitewater_sdp::{Fragment, render_fragment};
@@ -119,6 +119,9 @@ pub struct Outbox {
     pub pins: Vec<Pin>,
     /// TCP connections that no session needs any more, once what is to be sent was sent.
     pub hang_ups: Vec<SocketAddr>,
+    /// Ports of sessions' own sockets that are not needed any more, once what is to be sent was
+    /// sent.
+    pub closed_ports: Vec<u16>,
 }
 
 /// The sessions of one core.
@@ -136,6 +139,8 @@ struct Core {
     by_id: HashMap<SessionId, u32>,
     by_ufrag: HashMap<String, u32>,
     by_address: HashMap<PeerAddr, u32>,
+    /// By the port of the socket that is the session's own.
+    by_port: HashMap<u16, u32>,
     /// Verified addresses of other shards' sessions.
     routes: HashMap<SocketAddr, steering::Route>,
     wheel: Wheel,
@@ -178,6 +183,7 @@ impl Engine {
                 by_id: HashMap::new(),
                 by_ufrag: HashMap::new(),
                 by_address: HashMap::new(),
+                by_port: HashMap::new(),
                 routes: HashMap::new(),
                 wheel: Wheel::new(now),
                 dirty: Vec::new(),
@@ -235,6 +241,7 @@ impl Engine {
         out.relays.append(&mut self.core.out.relays);
         out.pins.append(&mut self.core.out.pins);
         out.hang_ups.append(&mut self.core.out.hang_ups);
+        out.closed_ports.append(&mut self.core.out.closed_ports);
         [self.core.wheel.next(), self.core.owed_at]
             .into_iter()
             .flatten()
@@ -261,6 +268,7 @@ impl Engine {
             && self.core.by_id.is_empty()
             && self.core.by_ufrag.is_empty()
             && self.core.by_address.is_empty()
+            && self.core.by_port.is_empty()
     }
 
     /// Verified addresses of other shards' sessions that are known here.
@@ -291,6 +299,9 @@ impl Engine {
 
     fn datagram(&mut self, now: Instant, datagram: Datagram<'_>, steering: Steering) {
         let kind = classify(datagram.bytes);
+        if let Transport::Dialled(port) = datagram.source.transport {
+            return self.dialled(now, port, kind, datagram);
+        }
         match kind {
             Kind::Stun => self.stun(now, datagram, steering),
             Kind::Dtls | Kind::Rtp | Kind::Rtcp => {
@@ -303,6 +314,28 @@ impl Engine {
                 });
             }
             Kind::Unknown => self.core.drops.count(DropReason::UnknownProtocol),
+        }
+    }
+
+    /// A datagram to the socket of one session. Its checks and their answers may come from
+    /// anywhere, all else from a verified address.
+    fn dialled(&mut self, now: Instant, port: u16, kind: Kind, datagram: Datagram<'_>) {
+        let Some(&key) = self.core.by_port.get(&port) else {
+            return self.core.drops.count(DropReason::UnverifiedSource);
+        };
+        match kind {
+            Kind::Stun => self.with_session(now, key, |session, core| {
+                session.check(now, key, datagram, core);
+            }),
+            Kind::Dtls | Kind::Rtp | Kind::Rtcp
+                if self.core.by_address.get(&datagram.source) == Some(&key) =>
+            {
+                self.with_session(now, key, |session, core| {
+                    session.receive(now, key, kind, datagram, core);
+                });
+            }
+            Kind::Unknown => self.core.drops.count(DropReason::UnknownProtocol),
+            _ => self.core.drops.count(DropReason::UnverifiedSource),
         }
     }
 
@@ -439,6 +472,9 @@ impl Engine {
         for ufrag in self.sessions[key as usize].ice.ufrags() {
             core.by_ufrag.insert(ufrag.to_owned(), key);
         }
+        if let Some(port) = self.sessions[key as usize].ice.port() {
+            core.by_port.insert(port, key);
+        }
         core.join(stream, role, key, &self.sessions[key as usize]);
         core.out.events.push(Event::Answered {
             request,
@@ -516,6 +552,12 @@ impl Session {
             // A lite agent sends no checks, so the peer's candidates are of no use to it.
             return Ok(PatchOutcome::Trickled);
         }
+        if self.ice.port().is_some() {
+            // RFC 9725 §4.3: the client restarts, which here is this server.
+            return Err(PatchRefusal::Unsupported(
+                "this session is with another server, it cannot be restarted from here".to_owned(),
+            ));
+        }
         if !self.may_restart(now) {
             return Err(PatchRefusal::TooMany);
         }
@@ -524,7 +566,8 @@ impl Session {
         core.by_ufrag.insert(fresh.ufrag.clone(), key);
         self.local.ice.ufrag.clone_from(&fresh.ufrag);
         self.local.ice.pwd.clone_from(&fresh.pwd);
-        if let Some(retired) = self.ice.restart(fresh, remote) {
+        let lite = self.ice.lite_mut();
+        if let Some(retired) = lite.and_then(|lite| lite.restart(fresh, remote)) {
             core.by_ufrag.remove(&retired);
         }
         Ok(PatchOutcome::Restarted {

@@ -15,6 +15,7 @@ pub mod admission;
 mod clock;
 mod config;
 mod counter;
+pub mod dialling;
 pub mod drops;
 mod engine;
 pub mod forward;

@@ -108,6 +108,24 @@ pub const RESTARTS_BURST_MAX: u32 = 10;
 /// nomination); after it the newest nomination does (path change).
 pub const NOMINATION_SETTLES_AFTER: Duration = Duration::from_secs(5);
 
+/// Addresses of another server that one session of ours checks: those of its answer, and those its
+/// own checks come from.
+pub const DIALLED_CANDIDATES_MAX: usize = 16;
+/// Between the first checks of two candidates (RFC 8445 §14.2 proposes 50 ms and allows less).
+pub const CHECK_PACE: Duration = Duration::from_millis(20);
+/// A check that was not answered is repeated after this, then after twice as long, and so on.
+pub const CHECK_INTERVAL: Duration = Duration::from_millis(100);
+/// The longest time between two checks of one candidate.
+pub const CHECK_INTERVAL_MAX: Duration = Duration::from_millis(1600);
+/// Checks of a candidate without an answer, some eight seconds of them.
+pub const CHECKS_PER_CANDIDATE_MAX: u32 = 9;
+/// Another server of which no candidate has answered by then is not there.
+pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often another server is asked whether it still wants what it is sent (RFC 7675 §5.1).
+pub const CONSENT_INTERVAL: Duration = Duration::from_secs(5);
+/// Without an answer to that for this long nothing is sent there any more (RFC 7675 §5.1).
+pub const CONSENT_EXPIRES_AFTER: Duration = Duration::from_secs(30);
+
 /// Received datagrams handled before anything is sent, timers run and queues are looked at.
 pub const DATAGRAMS_PER_TURN_MAX: usize = 1024;
 
@@ -116,9 +134,9 @@ pub const DATAGRAMS_PER_TURN_MAX: usize = 1024;
 /// half a minute of a viewer's receiver reports.
 pub const HANDED_ON_BEFORE_PIN: u32 = 32;
 
-/// Counter-offers that wait for their answer, some 20 KiB each; control's cap on sessions that have
+/// Offers of ours that wait for their answer, some 20 KiB each; control's cap on sessions that have
 /// not connected is the one that is met.
-pub const COUNTER_OFFERS_MAX: usize = 10_000;
+pub const OPEN_OFFERS_MAX: usize = 10_000;
 /// Streams whose publisher's offer is remembered for counter-offers.
 pub const PUBLICATIONS_MAX: usize = 100_000;
 

@@ -1,7 +1,7 @@
 //! What control asks of the data plane.
 
 use crate::{
-    Epoch, MediaKind, RequestId, Selection, SessionId, ShardIndex, StreamId,
+    Epoch, MediaKind, Reach, RequestId, Selection, SessionId, ShardIndex, StreamId,
     event::{CloseReason, TrackInfo},
 };
 
@@ -12,10 +12,14 @@ use crate::{
 pub enum Command {
     /// A WHIP or WHEP POST. Answered by `Event::Answered` or `Event::Refused` with its request id.
     Negotiate(Box<Negotiate>),
-    /// The answer to a counter-offer (`Refusal::CounterOffer`). Answered by `Event::Answered`, or by
-    /// `Event::Refused`: the counter-offer can then still be answered.
+    /// An offer of ours is wanted, for a session with another server. Answered by `Event::Offered`
+    /// or `Event::Refused` with its request id.
+    Offer(Box<MakeOffer>),
+    /// The answer to an offer of ours: a counter-offer (`Refusal::CounterOffer`) or one that was
+    /// asked for. Answered by `Event::Answered`, or by `Event::Refused`: the offer can then still be
+    /// answered.
     Answer(Box<Answer>),
-    /// A counter-offer was not answered in time or is not wanted any more: it is forgotten.
+    /// An offer of ours was not answered in time or is not wanted any more: it is forgotten.
     Withdraw {
         /// The session it would have made.
         session: SessionId,
@@ -70,14 +74,35 @@ pub struct Live {
     pub tracks: Vec<TrackInfo>,
 }
 
-/// The answer to a counter-offer.
+/// What an offer of ours is for: a session in which we are the client of another server.
+#[derive(Clone, Debug)]
+pub struct MakeOffer {
+    /// Echoed in the answering event.
+    pub request: RequestId,
+    /// The id control minted for the new session.
+    pub session: SessionId,
+    /// The stream it brings here or takes away.
+    pub stream: StreamId,
+    /// `Publish`: the stream comes from there (WHEP). `Subscribe`: it goes there (WHIP).
+    pub role: Role,
+    /// Whether the other server is on this host; only then are loopback candidates offered.
+    pub locality: Locality,
+    /// The stream id for `a=msid` and the CNAME, token characters of RFC 8830 only.
+    pub msid: String,
+    /// Of a stream that goes there: who publishes it now.
+    pub live: Option<Live>,
+}
+
+/// The answer to an offer of ours.
 pub struct Answer {
     /// Echoed in the answering event.
     pub request: RequestId,
-    /// The session the counter-offer was made for.
+    /// The session the offer was made for.
     pub session: SessionId,
     /// The SDP answer as received, valid UTF-8 of at most the configured body limit.
     pub answer: String,
+    /// Which of its candidates may be dialled. Those of viewers never are.
+    pub reach: Reach,
 }
 
 /// SDP carries ICE credentials, so only its size is shown.

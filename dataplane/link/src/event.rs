@@ -22,6 +22,16 @@ pub enum Event {
         /// Which of the m-lines, counted from 0, is the accepted video section.
         video_line: Option<u16>,
     },
+    /// The offer that was asked for. It is kept until `Command::Answer` or `Command::Withdraw` names
+    /// its session.
+    Offered {
+        /// The command's.
+        request: RequestId,
+        /// The command's.
+        session: SessionId,
+        /// The SDP offer, CRLF lines.
+        offer: String,
+    },
     /// A POST failed; no session exists.
     Refused {
         /// The command's.
@@ -207,6 +217,10 @@ pub enum CloseReason {
     Revoked,
     /// Replaced by another publisher under the take-over rule.
     TakenOver,
+    /// The stream comes or goes another way now: who is still interested comes again.
+    Rerouted,
+    /// A stream from another server that nobody watched for `cascade.idle_timeout_s`.
+    Idle,
     /// The DTLS handshake failed, e.g. the certificate did not match the fingerprint.
     HandshakeFailed,
     /// The server is going away.
@@ -227,6 +241,8 @@ impl CloseReason {
             CloseReason::Expired => "expired",
             CloseReason::Revoked => "revoked",
             CloseReason::TakenOver => "taken-over",
+            CloseReason::Rerouted => "rerouted",
+            CloseReason::Idle => "idle",
             CloseReason::HandshakeFailed => "handshake-failed",
             CloseReason::Shutdown => "shutdown",
             CloseReason::Internal => "internal",

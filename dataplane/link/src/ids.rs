@@ -61,6 +61,9 @@ pub enum Transport {
     Udp,
     /// A TCP connection that the peer has opened, with frames on it (RFC 6544).
     Tcp,
+    /// UDP from a socket that only one session has, which dials other servers; by the socket's
+    /// port. Sessions that dial the same server differ by it, to both sides.
+    Dialled(u16),
 }
 
 /// A peer's transport address. The same address and port over UDP and over TCP are two.
@@ -85,6 +88,14 @@ impl PeerAddr {
     pub fn tcp(addr: SocketAddr) -> Self {
         PeerAddr {
             transport: Transport::Tcp,
+            addr,
+        }
+    }
+
+    /// Over UDP, by the socket of a session's own that has this port.
+    pub fn dialled(port: u16, addr: SocketAddr) -> Self {
+        PeerAddr {
+            transport: Transport::Dialled(port),
             addr,
         }
     }

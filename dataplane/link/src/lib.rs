@@ -15,14 +15,16 @@ mod ids;
 mod layer;
 mod port;
 pub mod queue;
+mod reach;
 mod relay;
 mod report;
 
-pub use command::{Answer, Command, Live, Locality, Negotiate, Role, SessionCommand};
+pub use command::{Answer, Command, Live, Locality, MakeOffer, Negotiate, Role, SessionCommand};
 pub use event::{CloseReason, Event, PatchOutcome, PatchRefusal, Refusal, SessionState, TrackInfo};
 pub use ids::{Epoch, MediaKind, PeerAddr, RequestId, SessionId, ShardIndex, StreamId, Transport};
 pub use layer::{LAYERS_ALL, LAYERS_MAX, LayerInfo, LayerState, Selection};
 pub use port::{ControlPort, PlanePort, ShardUplink, line};
+pub use reach::{Network, Reach, is_global};
 pub use relay::{
     CodecDescription, PacketMeta, PassedExtensions, PictureCodec, PictureNumbers, Relay,
     RelayPacket, Scale, TrackDescription,

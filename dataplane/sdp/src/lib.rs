@@ -1,4 +1,4 @@
-//! Offers parsed and judged, answers, counter-offers and fragments rendered.
+//! Offers parsed and judged, answers, fragments and offers of our own rendered.
 //!
 //! This crate owns SDP: the bytes of an offer go in, a typed [`Plan`] of what both sides will do
 //! comes out, and the answer is rendered from that plan. It knows nothing of sockets, clocks,
@@ -22,7 +22,6 @@ mod answer;
 mod candidate;
 mod capabilities;
 mod codec;
-mod counter;
 mod error;
 mod extension;
 mod fragment;
@@ -32,7 +31,9 @@ mod local;
 mod matching;
 mod negotiate;
 mod offer;
+mod own_offer;
 mod plan;
+mod receiving;
 mod section;
 mod text;
 
@@ -42,7 +43,6 @@ pub use capabilities::{Capabilities, Role};
 pub use codec::{
     Av1Parameters, Codec, H264Parameters, H264Profile, H265Parameters, MediaKind, Vp9Parameters,
 };
-pub use counter::{judge_answer, render_counter_offer, tracks_for_viewers};
 pub use error::{Malformed, Place, Refusal, Unsupported};
 pub use extension::Extension;
 pub use fragment::{Fragment, FragmentSection, render_fragment};
@@ -51,8 +51,10 @@ pub use limits::Limits;
 pub use local::{Local, LocalIce, LocalSender};
 pub use matching::{Match, codec_match, map_payload_types};
 pub use offer::Offer;
+pub use own_offer::{judge_answer, render_offer, tracks_for_viewers};
 pub use plan::{
     ApplicationPlan, CodecPlan, Direction, DtlsRole, ExtensionPlan, Feedback, Fingerprint,
     HashFunction, IceOptions, Plan, RejectedSection, RemoteIce, RidPlan, SectionPlan,
     SimulcastLayer, SsrcPlan, TrackPlan,
 };
+pub use receiving::tracks_to_receive;

@@ -7,9 +7,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use whitewater_sdp::{
-    CandidateTransport, Capabilities, DtlsRole, Extension, HostCandidate, HostTransport, Limits,
-    Local, LocalIce, LocalSender, Match, Offer, Plan, Role, codec_match, judge, judge_answer,
-    map_payload_types, render_answer, render_counter_offer,
+    CandidateTransport, Capabilities, Direction, DtlsRole, Extension, HostCandidate, HostTransport,
+    Limits, Local, LocalIce, LocalSender, Match, Offer, Plan, Role, codec_match, judge,
+    judge_answer, map_payload_types, render_answer, render_offer,
 };
 
 /// What one file must lead to.
@@ -727,7 +727,7 @@ fn a_counter_offer_of_any_publisher_is_sound_and_its_answer_is_judged() {
     for case in CASES.iter().filter(|case| case.role == Publish) {
         let published = plan_of(case);
         let tracks: Vec<_> = published.tracks().cloned().collect();
-        let text = render_counter_offer(&tracks, &local(&published));
+        let text = render_offer(&tracks, Direction::SendOnly, &local(&published));
         let offer = Text::read(&text);
         for lines in &offer.sections {
             assert!(has(lines, "a=sendonly"), "{}", case.name);
@@ -741,7 +741,14 @@ fn a_counter_offer_of_any_publisher_is_sound_and_its_answer_is_judged() {
             .replace("a=setup:actpass", "a=setup:active")
             .replace("a=ice-lite\r\n", "");
         let capabilities = Capabilities::default();
-        let plan = judge_answer(&tracks, &answer, &Limits::default(), &capabilities).unwrap();
+        let plan = judge_answer(
+            &tracks,
+            Direction::SendOnly,
+            &answer,
+            &Limits::default(),
+            &capabilities,
+        )
+        .unwrap();
         assert_eq!(plan.dtls_role, Passive);
         for (ours, theirs) in plan.tracks().zip(&tracks) {
             let pts = |codecs: &[whitewater_sdp::CodecPlan]| -> Vec<_> {
@@ -755,9 +762,11 @@ fn a_counter_offer_of_any_publisher_is_sound_and_its_answer_is_judged() {
         // RFC 3264 §6: neither a missing section nor another direction.
         let limits = Limits::default();
         let cut = &answer[..answer.rfind("m=").unwrap()];
-        assert!(judge_answer(&tracks, cut, &limits, &capabilities).is_err());
+        assert!(judge_answer(&tracks, Direction::SendOnly, cut, &limits, &capabilities).is_err());
         let sends = answer.replace("a=recvonly", "a=sendonly");
-        assert!(judge_answer(&tracks, &sends, &limits, &capabilities).is_err());
+        assert!(
+            judge_answer(&tracks, Direction::SendOnly, &sends, &limits, &capabilities).is_err()
+        );
     }
 }
 
@@ -771,7 +780,14 @@ fn recorded_answers_to_a_counter_offer_are_judged() {
         let tracks: Vec<_> = plan_of(named(publisher)).tracks().cloned().collect();
         let text = read(&format!("answers/{browser}"));
         let limits = Limits::default();
-        let plan = judge_answer(&tracks, &text, &limits, &Capabilities::default()).unwrap();
+        let plan = judge_answer(
+            &tracks,
+            Direction::SendOnly,
+            &text,
+            &limits,
+            &Capabilities::default(),
+        )
+        .unwrap();
         assert_eq!(plan.dtls_role, Passive, "{browser}");
         assert_eq!(plan.bundle, ["0", "1"]);
         for ((ours, theirs), count) in plan.tracks().zip(&tracks).zip(extension_count) {
@@ -787,11 +803,27 @@ fn recorded_answers_to_a_counter_offer_are_judged() {
         }
         // A payload type may not change its meaning on the way back.
         let renamed = text.replace("VP9/90000", "AV1/90000");
-        assert!(judge_answer(&tracks, &renamed, &limits, &Capabilities::default()).is_err());
+        assert!(
+            judge_answer(
+                &tracks,
+                Direction::SendOnly,
+                &renamed,
+                &limits,
+                &Capabilities::default()
+            )
+            .is_err()
+        );
         // One section made inactive is rejected, the other one stays.
         let (head, video) = text.split_at(text.find("m=video").unwrap());
         let silent = head.to_owned() + &video.replace("a=recvonly", "a=inactive");
-        let plan = judge_answer(&tracks, &silent, &limits, &Capabilities::default()).unwrap();
+        let plan = judge_answer(
+            &tracks,
+            Direction::SendOnly,
+            &silent,
+            &limits,
+            &Capabilities::default(),
+        )
+        .unwrap();
         assert_eq!((plan.tracks().count(), plan.sections.len()), (1, 2));
         assert_eq!(plan.bundle, ["0"]);
     }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use whitewater_sdp::{
-    Capabilities, Codec, Extension, Fragment, Limits, Local, LocalIce, LocalSender, Offer, Role,
-    judge, judge_answer, map_payload_types, render_answer, render_counter_offer,
+    Capabilities, Codec, Direction, Extension, Fragment, Limits, Local, LocalIce, LocalSender,
+    Offer, Role, judge, judge_answer, map_payload_types, render_answer, render_offer,
 };
 
 fn corpus() -> Vec<String> {
@@ -82,12 +82,18 @@ fn digest(text: &str) {
         };
         check_answer(&offer, &render_answer(&plan, &local()));
         let tracks: Vec<_> = plan.tracks().cloned().collect();
-        let counter = render_counter_offer(&tracks, &local());
+        let counter = render_offer(&tracks, Direction::SendOnly, &local());
         Offer::parse(&counter, &limits).unwrap();
         let answer = counter
             .replace("a=sendonly", "a=recvonly")
             .replace("a=setup:actpass", "a=setup:active");
-        let _ = judge_answer(&tracks, &answer, &limits, &everything());
+        let _ = judge_answer(
+            &tracks,
+            Direction::SendOnly,
+            &answer,
+            &limits,
+            &everything(),
+        );
         for ours in &tracks {
             for theirs in &tracks {
                 let _ = map_payload_types(&ours.codecs, &theirs.codecs);

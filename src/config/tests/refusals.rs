@@ -81,6 +81,14 @@ fn bad_values_of_each_type_are_refused_with_a_way_out() {
         ("http.hosts = [\"::1\"]", "IPv6 addresses in brackets"),
         ("http.hosts = [\"a.example/\"]", "http.hosts[0] cannot"),
         ("http.hosts = [\"\"]", "http.hosts[0] cannot"),
+        ("cascade.allow = [\"10.0.0.1/8\"]", "write \"10.0.0.0/8\""),
+        ("cascade.allow = [\"http://a.example\"]", "without http://"),
+        ("cascade.allow = [\"[::1]\"]", "without brackets"),
+        (
+            "cascade.allow = [\"2130706433\"]",
+            "cascade.allow[0] cannot",
+        ),
+        ("cascade.allow = [\"127.1\"]", "cascade.allow[0] cannot"),
         (
             "http.trusted_proxies = [\"10.0.0.1/8\"]",
             "write \"10.0.0.0/8\"",

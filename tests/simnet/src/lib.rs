@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod due;
+mod far;
 mod link;
 mod media;
 mod peer;
@@ -25,6 +26,7 @@ pub use str0m;
 pub use whitewater_engine as engine;
 pub use whitewater_link as link_types;
 
+pub use far::Far;
 pub use link::{Burst, Link, Path};
 pub use media::{Content, NotOurs, Piece};
 pub use peer::{PeerConfig, Tracks, VideoFormat};

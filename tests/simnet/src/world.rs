@@ -1,6 +1,7 @@
 //! The world: a clock, the engines of one node, the peers and what is under way between them.
 
 mod layering;
+mod stranger;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -81,6 +82,8 @@ pub struct World {
     pub tapped: Vec<Tapped>,
     /// Video packets from shard to shard, by layer.
     pub relayed: [u64; 8],
+    /// What was sent to addresses of nobody here, with where it was to go; for the taking.
+    pub strays: Vec<(SocketAddr, Vec<u8>)>,
     tapping: bool,
     rng: StdRng,
     shards: Vec<Engine>,
@@ -132,6 +135,7 @@ impl World {
             events: Vec::new(),
             tapped: Vec::new(),
             relayed: [0; 8],
+            strays: Vec::new(),
             tapping: false,
             shard_due: vec![None; shards.len()],
             negotiator: Negotiator::new(identity.clone(), StdRng::seed_from_u64(!seed), &codecs),
@@ -390,24 +394,6 @@ impl World {
     /// Stops or goes on with sending media; the connection stays.
     pub fn pause_media(&mut self, peer: PeerId, paused: bool) {
         self.published_mut(peer).paused = paused;
-    }
-
-    /// A datagram from anywhere, at the server now.
-    pub fn inject(&mut self, source: SocketAddr, bytes: &[u8]) {
-        self.inject_to(source, self.server, bytes);
-    }
-
-    /// A datagram from anywhere to any of the server's addresses.
-    pub fn inject_to(&mut self, source: SocketAddr, local: SocketAddr, bytes: &[u8]) {
-        let bytes = bytes.to_vec();
-        self.push(
-            self.now,
-            What::ToServer {
-                source,
-                local,
-                bytes,
-            },
-        );
     }
 
     // ---- time
@@ -709,6 +695,7 @@ impl World {
             entry.datagrams_out += 1;
             entry.bytes_out += bytes.len() as u64;
             let Some(&peer) = self.by_public.get(&destination) else {
+                self.strays.push((destination, bytes));
                 continue;
             };
             let local = local.unwrap_or(self.server.ip());

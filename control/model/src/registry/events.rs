@@ -9,7 +9,7 @@ use whitewater_link::{
 
 use super::{Answered, Registry};
 use crate::session::Session;
-use crate::{Now, Side};
+use crate::{Now, Seat, Side};
 
 impl Registry {
     /// The data plane has made the session. False when nobody waits for it any more (its stream
@@ -28,8 +28,11 @@ impl Registry {
         };
         stream.ever_occupied = true;
         let mut replaced = None;
+        let mut rerouted = false;
         match pending.role {
             Role::Publish { .. } => {
+                rerouted = stream.way != pending.relay.way;
+                stream.way.clone_from(&pending.relay.way);
                 stream.claim = None;
                 replaced = stream.publisher.replace(session);
                 stream.tracks.clone_from(&answered.tracks);
@@ -43,6 +46,7 @@ impl Registry {
                 self.totals.opened[1] += 1;
             }
         }
+        self.free_seats += usize::from(pending.relay.seat == Seat::Free);
         let live = Session::new(pending, &answered, now);
         if let Some(until) = live.until() {
             self.ends.insert((until, session));
@@ -53,6 +57,9 @@ impl Registry {
         if let Some(old) = replaced {
             self.totals.takeovers += 1;
             self.hang_up(old, CloseReason::TakenOver, now);
+        }
+        if rerouted {
+            self.reroute(session, now);
         }
         true
     }
@@ -71,7 +78,10 @@ impl Registry {
         };
         match pending.role {
             Role::Publish { .. } => stream.claim = None,
-            Role::Subscribe => stream.viewers_pending = stream.viewers_pending.saturating_sub(1),
+            Role::Subscribe => {
+                stream.viewers_pending = stream.viewers_pending.saturating_sub(1);
+                stream.free_seats -= usize::from(pending.relay.seat == Seat::Free);
+            }
         }
         stream.note_occupancy(now);
         if stream.came_to_nothing() {

@@ -8,7 +8,7 @@ use super::Registry;
 use super::events::add;
 use crate::session::Session;
 use crate::stream::Left;
-use crate::{Authority, Now, StreamName};
+use crate::{Authority, Now, Seat, StreamName};
 
 impl Registry {
     /// Ends what the policy's clocks have run out for. To be called a few times a second.
@@ -83,6 +83,7 @@ impl Registry {
         if matches!(gone.role, Role::Publish { .. }) {
             self.publisher_count -= 1;
         }
+        self.free_seats -= usize::from(gone.relay.seat == Seat::Free);
         if !gone.ever_connected {
             self.unconnected_count -= 1;
             self.sources.forget(session);
@@ -103,6 +104,7 @@ impl Registry {
             Role::Subscribe => {
                 add(&mut stream.subscribed_before, gone.traffic);
                 stream.viewers.remove(&gone.serial);
+                stream.free_seats -= usize::from(gone.relay.seat == Seat::Free);
                 if stream.viewers.is_empty() {
                     stream.subscribe_left = Left::from(now);
                 }

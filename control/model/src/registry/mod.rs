@@ -5,6 +5,7 @@ mod drain;
 mod events;
 mod leave;
 mod look;
+mod relays;
 mod scene;
 mod sources;
 #[cfg(test)]
@@ -23,7 +24,9 @@ pub use self::scene::Scene;
 use self::sources::Sources;
 use crate::session::{Pending, Session};
 use crate::stream::{Origin, Stream};
-use crate::{AbsentStream, Authority, Error, Now, Policy, Principal, Side, StreamName};
+use crate::{
+    AbsentStream, Authority, Error, Now, Policy, Principal, Relay, Seat, Side, StreamName,
+};
 
 /// All streams and sessions of one node.
 ///
@@ -54,6 +57,8 @@ pub struct Registry {
     arrival_serial: u64,
     revision: u64,
     publisher_count: usize,
+    /// Live viewers that take nobody's place.
+    free_seats: usize,
     /// Live sessions that never were connected.
     unconnected_count: usize,
     sources: Sources,
@@ -151,6 +156,7 @@ impl Registry {
             arrival_serial: 0,
             revision: 0,
             publisher_count: 0,
+            free_seats: 0,
             unconnected_count: 0,
             sources: Sources::default(),
             totals: Totals::default(),
@@ -204,10 +210,7 @@ impl Registry {
             None => return Err(Error::NoSuchStream),
         }
         self.admit_to_node(name, Side::Publish)?;
-        let epoch = Epoch(self.epoch_serial + 1);
-        let admission = self.insert_pending(name, session, owner, Role::Publish { epoch }, now)?;
-        self.epoch_serial = epoch.0;
-        Ok(admission)
+        self.insert_publisher(name, session, owner, Relay::default(), now)
     }
 
     /// Admits a viewer.
@@ -225,7 +228,7 @@ impl Registry {
         let live = match self.streams.get(name) {
             Some(stream) => {
                 let max = self.policy.each_stream_max_sub as usize;
-                if stream.viewer_count() >= max {
+                if stream.seated_count() >= max {
                     return Err(limit("strategy.each_stream_max_sub", max));
                 }
                 stream.publisher.is_some()
@@ -242,7 +245,7 @@ impl Registry {
             return Err(limit("strategy.each_stream_max_sub", 0));
         }
         self.admit_to_node(name, Side::Subscribe)?;
-        self.insert_pending(name, session, owner, Role::Subscribe, now)
+        self.insert_pending(name, session, owner, Role::Subscribe, Relay::default(), now)
     }
 
     /// Says what an admitted session, which the data plane has not answered yet, was admitted
@@ -351,12 +354,17 @@ impl Registry {
             Side::Publish => ("node.pub_max", self.policy.pub_max, self.publisher_count),
             Side::Subscribe => {
                 let viewers = self.sessions.len() - self.publisher_count;
-                ("node.sub_max", self.policy.sub_max, viewers)
+                // Those that pass a stream on take nobody's place.
+                let seated = viewers.saturating_sub(self.free_seats);
+                ("node.sub_max", self.policy.sub_max, seated)
             }
         };
         let max = max as usize;
         let pending = self.pending.values();
-        let pending = pending.filter(|pending| Side::from(pending.role) == side);
+        let counts = |pending: &&Pending| {
+            Side::from(pending.role) == side && pending.relay.seat == Seat::Counted
+        };
+        let pending = pending.filter(counts);
         if live + pending.count() >= max {
             return Err(limit(what, max));
         }
@@ -402,12 +410,28 @@ impl Registry {
         Ok(id)
     }
 
+    fn insert_publisher(
+        &mut self,
+        name: &StreamName,
+        session: SessionId,
+        owner: Principal,
+        relay: Relay,
+        now: Now,
+    ) -> Result<Admission, Error> {
+        let epoch = Epoch(self.epoch_serial + 1);
+        let role = Role::Publish { epoch };
+        let admission = self.insert_pending(name, session, owner, role, relay, now)?;
+        self.epoch_serial = epoch.0;
+        Ok(admission)
+    }
+
     fn insert_pending(
         &mut self,
         name: &StreamName,
         session: SessionId,
         owner: Principal,
         role: Role,
+        relay: Relay,
         now: Now,
     ) -> Result<Admission, Error> {
         let id = match self.streams.get(name) {
@@ -417,7 +441,10 @@ impl Registry {
         if let Some(stream) = self.streams.get_mut(name) {
             match role {
                 Role::Publish { .. } => stream.claim = Some(session),
-                Role::Subscribe => stream.viewers_pending += 1,
+                Role::Subscribe => {
+                    stream.viewers_pending += 1;
+                    stream.free_seats += usize::from(relay.seat == Seat::Free);
+                }
             }
             stream.note_occupancy(now);
         }
@@ -435,6 +462,7 @@ impl Registry {
             authority: None,
             counter_offer: None,
             joined_under: live.as_ref().map(|live| live.epoch),
+            relay,
         };
         let earlier = self.pending.insert(session, pending);
         debug_assert!(earlier.is_none(), "session ids are random and used once");

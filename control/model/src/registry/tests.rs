@@ -7,6 +7,7 @@ mod drain;
 mod order;
 mod players;
 mod publishers;
+mod relays;
 
 use std::time::{Duration, Instant};
 

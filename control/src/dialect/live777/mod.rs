@@ -10,6 +10,7 @@ use whitewater_model::{Error, Selection, Side, StreamName};
 
 pub(crate) use feed::{Feed, lost};
 
+use crate::cascade::{self, Direction, Wish};
 use crate::context::{Context, now};
 use crate::http::body::{self, read_json};
 use crate::http::path;
@@ -39,6 +40,7 @@ pub(crate) fn stream(
         }
         Method::DELETE => {
             context.act(|registry, now| registry.destroy_stream(name, now))?;
+            context.cascades.end_of(name);
             tracing::info!(stream = ?name, "stream destroyed");
             Ok(empty(StatusCode::NO_CONTENT))
         }
@@ -163,6 +165,7 @@ pub(crate) async fn layer(
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Cascade {
+    token: Option<String>,
     #[serde(alias = "src")]
     source_url: Option<String>,
     #[serde(alias = "dst")]
@@ -176,28 +179,22 @@ pub(crate) async fn cascade(
     request: &mut Request,
 ) -> Result<Response, Problem> {
     let wish: Cascade = read_json(context, request).await?;
-    let given = |url: &Option<String>| url.as_ref().is_some_and(|url| !url.is_empty());
-    let view = context.registry().stream(name, now());
-    match (given(&wish.source_url), given(&wish.target_url)) {
-        (true, true) => {
+    let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let (direction, url) = match (given(wish.source_url), given(wish.target_url)) {
+        (Some(_), Some(_)) => {
             return Err(Problem::bad_request(
                 "sourceUrl and targetUrl exclude each other",
             ));
         }
-        (false, false) => return Err(Problem::bad_request("sourceUrl or targetUrl is needed")),
-        (false, true) if view.is_none() => {
-            return Err(whitewater_model::Error::NoSuchStream.into());
-        }
-        (true, false) if view.is_some_and(|view| !view.publish.sessions.is_empty()) => {
-            return Err(Problem::new(
-                StatusCode::CONFLICT,
-                "the stream has a publisher already",
-            ));
-        }
-        _ => {}
-    }
-    Err(Problem::new(
-        StatusCode::NOT_IMPLEMENTED,
-        "this server does not connect to other servers",
-    ))
+        (None, None) => return Err(Problem::bad_request("sourceUrl or targetUrl is needed")),
+        (Some(url), None) => (Direction::Pull, url),
+        (None, Some(url)) => (Direction::Push, url),
+    };
+    let wish = Wish {
+        direction,
+        url,
+        token: given(wish.token),
+    };
+    cascade::start(context, name, wish, request.grant.clone()).await?;
+    Ok(empty(StatusCode::OK))
 }

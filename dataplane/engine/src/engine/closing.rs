@@ -59,6 +59,10 @@ impl Engine {
         for address in session.ice.addresses() {
             core.forget_address(address, key);
         }
+        if let Some(port) = session.ice.port() {
+            core.by_port.remove(&port);
+            core.out.closed_ports.push(port);
+        }
         core.leave_stream(key, &session);
         core.out.events.push(Event::Closed {
             session: session.id,

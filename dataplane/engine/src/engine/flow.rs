@@ -23,8 +23,8 @@ use crate::forward::pictures;
 use crate::forward::scale;
 use crate::forward::stream::Source;
 use crate::limits;
+use crate::session::agent::Agent;
 use crate::session::connection::{Connection, Step};
-use crate::session::ice::LiteAgent;
 use crate::session::{Publisher, Session, Side, SourceTrack};
 
 impl Engine {
@@ -149,7 +149,9 @@ impl Session {
             Ok(checked) => checked,
             Err(reason) => return core.drops.count(reason),
         };
-        core.send(remote, Some(local), &checked.reply);
+        if !checked.reply.is_empty() {
+            core.send(remote, Some(local), &checked.reply);
+        }
         self.heard(now, core);
         if let Some(address) = checked.forgotten {
             core.forget_address(address, key);
@@ -378,7 +380,7 @@ impl Session {
 }
 
 /// Sends what a connection wants sent.
-fn pass_on(datagram: &[u8], side: &Side, ice: &LiteAgent, core: &mut Core) {
+fn pass_on(datagram: &[u8], side: &Side, ice: &Agent, core: &mut Core) {
     match (classify(datagram), side) {
         // The answer to `Connection::open`'s check: the inner path is on no wire.
         (Kind::Stun, _) => return,

@@ -46,7 +46,7 @@ impl Core {
         match (self.config.ports, transport) {
             (Ports::Shared, Transport::Udp) => Steering::Allowed,
             // An answer from this port would not be one to the port that was asked; a connection
-            // is with the shard that its first check named.
+            // is with the shard that its first check named, a dialled socket with its session's.
             _ => Steering::Done,
         }
     }
@@ -67,6 +67,8 @@ impl Core {
             match address.transport {
                 Transport::Udp => self.tell_route(address.addr, false),
                 Transport::Tcp => self.out.hang_ups.push(address.addr),
+                // Its socket closes with the session.
+                Transport::Dialled(_) => {}
             }
         }
     }

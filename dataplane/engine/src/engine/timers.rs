@@ -143,6 +143,7 @@ impl Core {
 impl Session {
     fn on_time(&mut self, now: Instant, key: u32, core: &mut Core) {
         self.judge_silence(now, core);
+        self.send_checks(now, core);
         if self.closing.is_some() {
             return;
         }
@@ -159,6 +160,27 @@ impl Session {
                 return;
             }
             self.pump(now, key, core);
+        }
+    }
+
+    /// Connectivity and consent checks, where it is our side that sends them.
+    fn send_checks(&mut self, now: Instant, core: &mut Core) {
+        let connected = self.is_connected();
+        let Some(dialler) = self.ice.dialler_mut() else {
+            return;
+        };
+        if dialler.is_over(now) {
+            let reason = if connected {
+                CloseReason::PeerLost
+            } else {
+                CloseReason::NeverConnected
+            };
+            self.enter(SessionState::Failed, core);
+            self.closing.get_or_insert(reason);
+            return;
+        }
+        while let Some((remote, check)) = dialler.poll(now) {
+            core.send(remote, None, &check);
         }
     }
 

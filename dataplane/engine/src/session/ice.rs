@@ -59,10 +59,22 @@ pub struct Path {
     checked_at: Instant,
 }
 
+impl Path {
+    /// A pair that passed a check at `checked_at`.
+    pub fn new(remote: PeerAddr, local: IpAddr, priority: u32, checked_at: Instant) -> Self {
+        Path {
+            remote,
+            local,
+            priority,
+            checked_at,
+        }
+    }
+}
+
 /// What a check led to.
 #[derive(Debug, Default)]
 pub struct Checked {
-    /// The answer, to be sent back where the request came from.
+    /// The answer, to be sent back where the request came from; empty when there is none.
     pub reply: Vec<u8>,
     /// An address that has not been verified before.
     pub verified: Option<PeerAddr>,
@@ -223,12 +235,7 @@ impl LiteAgent {
         priority: u32,
         checked: &mut Checked,
     ) -> usize {
-        let path = Path {
-            remote,
-            local,
-            priority,
-            checked_at: now,
-        };
+        let path = Path::new(remote, local, priority, now);
         if let Some(index) = self.paths.iter().position(|path| path.remote == remote) {
             self.paths[index] = path;
             return index;

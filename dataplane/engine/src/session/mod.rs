@@ -1,6 +1,8 @@
 //! One peer connection on its shard.
 
+pub mod agent;
 pub mod connection;
+pub mod dialler;
 pub mod ice;
 pub mod keys;
 pub mod outlet;
@@ -28,8 +30,8 @@ use crate::forward::ingress::{IngressTrack, NtpAnchor};
 use crate::forward::layers::IngressLayer;
 use crate::limits;
 
+use agent::Agent;
 use connection::Connection;
-use ice::LiteAgent;
 use keys::KeyCell;
 use outlet::Outlet;
 
@@ -44,7 +46,7 @@ pub struct Session {
     /// DTLS; a publisher's SRTP and RTCP.
     pub connection: Connection,
     /// Paths and credentials.
-    pub ice: LiteAgent,
+    pub ice: Agent,
     /// Our side of the answer; a restart changes its credentials.
     pub local: Box<Local>,
     /// The m-section that stands for the bundle.
@@ -225,7 +227,8 @@ impl Session {
     /// When the session wants to be looked at, if nothing arrives.
     pub fn due(&self, config: &Config) -> Instant {
         let house = self.house_due(config);
-        self.connection_due.map_or(house, |at| at.min(house))
+        let due = self.connection_due.map_or(house, |at| at.min(house));
+        self.ice.due().map_or(due, |at| due.min(at))
     }
 
     /// When the next rule about silence applies.

@@ -93,15 +93,16 @@ fn add_mid(tracks: &mut [TrackPlan], capabilities: &Capabilities) {
 }
 
 /// Renders an offer of our own: the counter-offer to a viewer whose offer could not carry the
-/// stream.
+/// stream, or one to another server.
 ///
-/// Shape: one `sendonly` section per track, in one BUNDLE group; lines end in CR LF. `tracks` are
-/// made by [`tracks_for_viewers`]; payload types, extension ids and parameters are taken from them,
-/// direction and simulcast are not. Their mids must differ.
+/// Shape: one section per track, all with this direction, in one BUNDLE group; lines end in CR LF.
+/// `tracks` are made by [`tracks_for_viewers`] or [`tracks_to_receive`](crate::tracks_to_receive);
+/// payload types, extension ids and parameters are taken from them, direction and simulcast are
+/// not. Their mids must differ.
 ///
 /// Source: draft-ietf-wish-whep §4.3.2 (406), RFC 9429 §5.2.1 (initial offers).
 #[must_use]
-pub fn render_counter_offer(tracks: &[TrackPlan], local: &Local) -> String {
+pub fn render_offer(tracks: &[TrackPlan], direction: Direction, local: &Local) -> String {
     let mut out = Lines::session(local);
     let mids: Vec<&str> = tracks.iter().map(|track| track.mid.as_str()).collect();
     out.line(format_args!("a=group:BUNDLE {}", mids.join(" ")));
@@ -111,7 +112,7 @@ pub fn render_counter_offer(tracks: &[TrackPlan], local: &Local) -> String {
     }
     out.ice_abilities(local);
     for track in tracks {
-        out.media(&offered(track), local);
+        out.media(&offered(track, direction), local);
         // RFC 8842 §5.2: the offerer leaves the choice.
         out.transport(local, "actpass");
     }
@@ -127,9 +128,10 @@ pub fn render_counter_offer(tracks: &[TrackPlan], local: &Local) -> String {
 /// [`Refusal::Malformed`] when it is no SDP or not the answer to that offer,
 /// [`Refusal::Unsupported`] when it cannot carry media.
 ///
-/// Source: draft-ietf-wish-whep §4.3.2 and §4.3.5, RFC 3264 §7, RFC 9429 §5.10.
+/// Source: draft-ietf-wish-whep §4.3.2 and §4.3.5, RFC 9725 §4.2, RFC 3264 §7, RFC 9429 §5.10.
 pub fn judge_answer(
     tracks: &[TrackPlan],
+    direction: Direction,
     text: &str,
     limits: &Limits,
     capabilities: &Capabilities,
@@ -141,17 +143,21 @@ pub fn judge_answer(
     }
     let mut inactive = BTreeSet::new();
     for (section, track) in answer.sections.iter_mut().zip(tracks) {
-        check_section(section, track)?;
+        check_section(section, track, direction)?;
         if section.port != 0 && section.level.direction == Some(OfferedDirection::Inactive) {
             section.port = 0;
             inactive.extend(section.mid.clone());
         }
-        keep_what_was_offered(section, &offered(track))?;
+        keep_what_was_offered(section, &offered(track, direction))?;
     }
     if let Some(bundle) = &mut answer.bundle {
         bundle.retain(|mid| !inactive.contains(mid));
     }
-    let plan = judge_from(&answer, Role::Subscribe, capabilities, Origin::Answer)?;
+    let role = match direction {
+        Direction::SendOnly => Role::Subscribe,
+        Direction::RecvOnly => Role::Publish,
+    };
+    let plan = judge_from(&answer, role, capabilities, Origin::Answer)?;
     check_meanings(&plan, tracks)?;
     Ok(plan)
 }
@@ -174,12 +180,12 @@ fn check_meanings(plan: &Plan, tracks: &[TrackPlan]) -> Result<(), Malformed> {
 }
 
 /// A track as it stands in our offer.
-fn offered(track: &TrackPlan) -> TrackPlan {
+fn offered(track: &TrackPlan, direction: Direction) -> TrackPlan {
     let mut offered = track.clone();
     offered.mid_offered = true;
-    offered.direction = Direction::SendOnly;
+    offered.direction = direction;
     offered.rtcp_rsize = true;
-    // We send one stream at a time, whatever the publisher sends us.
+    // One stream is sent at a time, whatever the publisher sends.
     offered
         .extensions
         .retain(|agreed| !matches!(agreed.extension, Extension::Rid | Extension::RepairedRid));
@@ -190,8 +196,12 @@ fn offered(track: &TrackPlan) -> TrackPlan {
 }
 
 /// RFC 3264 §6, RFC 9429 §5.10: the same kinds and mids in the same order; what we only send the
-/// answer only receives.
-fn check_section(section: &Section, track: &TrackPlan) -> Result<(), Refusal> {
+/// answer only receives, and the other way round.
+fn check_section(
+    section: &Section,
+    track: &TrackPlan,
+    direction: Direction,
+) -> Result<(), Refusal> {
     if section.kind() != Some(track.kind) {
         return Err(Malformed::new(section.place(), "the offer has another kind here").into());
     }
@@ -201,14 +211,20 @@ fn check_section(section: &Section, track: &TrackPlan) -> Result<(), Refusal> {
     if !is_same && !needs_none {
         return Err(Malformed::new(section.place(), "the offer has another mid here").into());
     }
-    match section.level.direction {
-        None | Some(OfferedDirection::RecvOnly | OfferedDirection::Inactive) => Ok(()),
-        Some(_) if section.port == 0 => Ok(()),
-        Some(_) => Err(Unsupported::new(
-            section.place(),
+    let (fitting, rule) = match direction {
+        Direction::SendOnly => (
+            OfferedDirection::RecvOnly,
             "the answer to a sendonly m-section is recvonly or inactive",
-        )
-        .into()),
+        ),
+        Direction::RecvOnly => (
+            OfferedDirection::SendOnly,
+            "the answer to a recvonly m-section is sendonly or inactive",
+        ),
+    };
+    match section.level.direction {
+        None | Some(OfferedDirection::Inactive) => Ok(()),
+        Some(answered) if answered == fitting || section.port == 0 => Ok(()),
+        Some(_) => Err(Unsupported::new(section.place(), rule).into()),
     }
 }
 

@@ -1,0 +1,115 @@
+//! Offers to other servers, and the sessions their answers lead to.
+
+use std::time::Instant;
+
+use rand::Rng;
+use whitewater_link::{Answer, MakeOffer, Refusal, Role, ShardIndex};
+use whitewater_sdp::{
+    Direction, HostCandidate, Plan, render_offer, tracks_for_viewers, tracks_to_receive,
+};
+
+use crate::admission::{Negotiator, credentials, hmac_sha1, lite_agent, remote_credentials};
+use crate::counter::OpenOffer;
+use crate::session::agent::Agent;
+use crate::session::dialler::{Dialler, Dialling, Family};
+
+/// The socket that one session reaches its server by. Two sessions with one server would else look
+/// the same to both sides, which tell datagrams apart by their addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnSocket {
+    /// Its port.
+    pub port: u16,
+    /// What it reaches.
+    pub family: Family,
+}
+
+impl<R: Rng> Negotiator<R> {
+    /// Makes an offer to another server, for a session on `shard` that has `socket` for its own.
+    ///
+    /// `candidates` are the addresses at which a full server could check the socket, most wanted
+    /// first. The offer waits for [`answer`](Self::answer) or [`withdraw`](Self::withdraw).
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn offer(
+        &mut self,
+        wish: &MakeOffer,
+        shard: ShardIndex,
+        socket: OwnSocket,
+        candidates: &[HostCandidate],
+    ) -> Result<String, Refusal> {
+        let (direction, tracks) = match wish.role {
+            Role::Publish { .. } => (Direction::RecvOnly, tracks_to_receive(&self.publish)),
+            Role::Subscribe => {
+                let live = wish.live.as_ref();
+                let published = live.and_then(|live| self.publications.tracks(wish.stream, live));
+                let tracks = tracks_for_viewers(published.unwrap_or_default(), &self.subscribe);
+                (Direction::SendOnly, tracks)
+            }
+        };
+        if tracks.is_empty() {
+            return Err(Refusal::Unsupported(
+                "there is nothing to offer: nobody publishes the stream".to_owned(),
+            ));
+        }
+        let senders = match wish.role {
+            Role::Publish { .. } => Vec::new(),
+            Role::Subscribe => self.senders(tracks.iter()),
+        };
+        let credentials = credentials(&mut self.rng, shard);
+        let mut local = self.local(
+            &wish.msid,
+            tracks.iter(),
+            &senders,
+            &credentials,
+            candidates,
+        );
+        // RFC 9725 §4.3: the client is a full agent. All its candidates are in the offer.
+        local.ice.lite = false;
+        local.ice.options = vec!["ice2".to_owned()];
+        let text = render_offer(&tracks, direction, &local);
+        let offer = OpenOffer {
+            stream: wish.stream,
+            role: wish.role,
+            socket: Some(socket),
+            shard,
+            tracks,
+            senders,
+            credentials,
+            local,
+        };
+        self.keep_offer(wish.session, offer)?;
+        Ok(text)
+    }
+
+    /// Our side of ICE for the session that an answer leads to.
+    pub(crate) fn agent(
+        &self,
+        now: Instant,
+        offer: &OpenOffer,
+        plan: &Plan,
+        answer: &Answer,
+        tie_breaker: u64,
+    ) -> Result<Agent, Refusal> {
+        let Some(socket) = offer.socket else {
+            return Ok(Agent::Lite(lite_agent(offer.credentials.clone(), plan)));
+        };
+        let dialling = Dialling {
+            local: offer.credentials.clone(),
+            remote: remote_credentials(plan),
+            candidates: &plan.candidates,
+            port: socket.port,
+            family: socket.family,
+            reach: answer.reach.clone(),
+            tie_breaker,
+        };
+        let dialler = Dialler::new(now, dialling, hmac_sha1);
+        // A full agent may make itself known by its checks.
+        if dialler.candidate_count() == 0 && plan.remote_ice.lite {
+            return Err(Refusal::Unsupported(
+                "the answer has no candidate that may be reached from here".to_owned(),
+            ));
+        }
+        Ok(Agent::Dialler(Box::new(dialler)))
+    }
+}

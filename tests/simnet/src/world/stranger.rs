@@ -1,0 +1,92 @@
+//! What comes from others than the world's peers: single datagrams, and sessions whose datagrams are
+//! the caller's affair.
+
+use std::net::SocketAddr;
+
+use rand::RngExt;
+use whitewater_engine::Command;
+use whitewater_engine::admission::{HostCandidate, HostTransport};
+use whitewater_link::{
+    CloseReason, Epoch, Event, Locality, Negotiate, Refusal, RequestId, Role, SessionId,
+    ShardIndex, StreamId,
+};
+
+use super::World;
+use crate::due::What;
+
+impl World {
+    /// A datagram from anywhere, at the server now.
+    pub fn inject(&mut self, source: SocketAddr, bytes: &[u8]) {
+        self.inject_to(source, self.server, bytes);
+    }
+
+    /// A datagram from anywhere to any of the server's addresses.
+    pub fn inject_to(&mut self, source: SocketAddr, local: SocketAddr, bytes: &[u8]) {
+        let bytes = bytes.to_vec();
+        self.push(
+            self.now,
+            What::ToServer {
+                source,
+                local,
+                bytes,
+            },
+        );
+    }
+
+    /// Answers the offer of a publisher (with a new epoch) or viewer. Its session is on shard 0.
+    ///
+    /// # Errors
+    /// Why the server refuses.
+    pub fn admit(
+        &mut self,
+        stream: &str,
+        offer: &str,
+        epoch: Option<Epoch>,
+    ) -> Result<(SessionId, String), Refusal> {
+        self.numbers += 1;
+        let number = self.numbers;
+        let stream = *self
+            .streams
+            .entry(stream.to_owned())
+            .or_insert(StreamId(number));
+        let id = SessionId(self.rng.random());
+        let negotiate = Negotiate {
+            request: RequestId(number),
+            session: id,
+            stream,
+            role: epoch.map_or(Role::Subscribe, |epoch| Role::Publish { epoch }),
+            offer: offer.to_owned(),
+            locality: Locality::Remote,
+            msid: format!("stream-{}", stream.0),
+            live: None,
+        };
+        let candidate = HostCandidate {
+            transport: HostTransport::Udp,
+            addr: self.server,
+        };
+        let shard = ShardIndex(0);
+        let admission = self
+            .negotiator
+            .admit(self.now, &negotiate, shard, &[candidate])?;
+        self.command(shard, Command::Admit(admission));
+        let answered = self.events.iter().rev().find_map(|(_, event)| match event {
+            Event::Answered {
+                session, answer, ..
+            } if *session == id => Some(answer.clone()),
+            _ => None,
+        });
+        Ok((id, answered.expect("an admitted session is answered")))
+    }
+
+    /// A number no publisher has had.
+    pub fn next_epoch(&mut self) -> Epoch {
+        self.numbers += 1;
+        Epoch(self.numbers)
+    }
+
+    /// DELETE on a session of [`admit`](Self::admit).
+    pub fn end(&mut self, session: SessionId) {
+        let reason = CloseReason::Deleted;
+        self.command(ShardIndex(0), Command::Close { session, reason });
+    }
+}
