@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use whitewater_control::MetricsAccess;
+use whitewater_control::{MetricsAccess, Tls};
 
 use crate::client::send;
 use crate::world::World;
@@ -99,6 +99,27 @@ async fn a_crowd_at_the_public_listener_does_not_keep_the_management_away() {
     send(admin, "GET", "/api/streams", &[], b"")
         .await
         .expect(200);
+}
+
+#[tokio::test]
+async fn beside_https_the_management_api_is_plain_on_loopback_only() {
+    let secured = async |admin: [u8; 4]| {
+        World::with(|config| {
+            config.tls = Tls::SelfSigned {
+                names: vec!["localhost".into()],
+            };
+            config.admin_listen = Some((admin, 0).into());
+        })
+        .await
+    };
+    let world = secured([127, 0, 0, 1]).await;
+    let admin = world.admin.expect("a listener");
+    assert_eq!(status(admin, "GET", "/metrics").await, "200");
+    assert_eq!(status(world.at, "GET", "/healthz").await, "", "no HTTP");
+    let world = secured([0, 0, 0, 0]).await;
+    let port = world.admin.expect("a listener").port();
+    let admin = SocketAddr::from(([127, 0, 0, 1], port));
+    assert_eq!(status(admin, "GET", "/metrics").await, "", "no HTTP");
 }
 
 #[tokio::test]
