@@ -138,6 +138,7 @@ fn ask(
         if !registry.has_room_for(source) {
             return Err(too_many_half_open());
         }
+        registry.yield_place(source, now);
         let admission = match from_node {
             None => {
                 let owner = request.grant.principal.clone();

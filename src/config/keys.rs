@@ -333,7 +333,8 @@ sections! {
         streams_max: u32 = 10_000, range: 1..=1_000_000;
         /// Sessions at a time, publishers and viewers; further ones are answered 503.
         sessions_max: u32 = 20_000, range: 1..=1_000_000;
-        /// Sessions at a time which are not yet connected; further ones are answered 503.
+        /// Sessions at a time which are not yet connected; further ones are answered 503, or take the
+        /// place of the oldest one of an address that has more of them.
         sessions_half_open_max: u32 = 2000, range: 1..=1_000_000;
         /// Of these, those of one IPv4 address or IPv6 /64; further ones are answered 429. 0: no limit.
         source_half_open_max: u32 = 500, range: 0..=1_000_000;

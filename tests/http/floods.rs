@@ -441,6 +441,37 @@ async fn w_sec_1_one_source_cannot_take_all_places_of_sessions_that_have_not_con
         .await;
 }
 
+#[tokio::test]
+async fn w_sec_1_many_sessions_of_one_source_make_room_for_the_first_of_another() {
+    let world = World::with(|config| {
+        config.policy.half_open_max = 4;
+        config.trusted_proxies = vec![whitewater_control::Network {
+            address: [127, 0, 0, 1].into(),
+            prefix_len: 32,
+        }];
+    })
+    .await;
+    let join = async |from: &str| {
+        let headers = [
+            ("x-forwarded-for", from),
+            ("content-type", "application/sdp"),
+        ];
+        world.send("POST", "/whep/a", &headers, OFFER).await
+    };
+    for _ in 0..4 {
+        join("203.0.113.1").await.expect(201);
+    }
+    join("203.0.113.1").await.problem(503);
+    join("203.0.113.2").await.expect(201);
+    world
+        .until("the oldest was ended", async || {
+            let oldest = world.plane.seen(|seen| seen.negotiated[0].0);
+            let closed = world.plane.seen(|seen| seen.closed.clone());
+            closed == [(oldest, whitewater_link::CloseReason::NeverConnected)]
+        })
+        .await;
+}
+
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const GOAWAY: u8 = 7;

@@ -334,8 +334,8 @@ impl Registry {
         if self.is_draining() {
             return Err(Error::Draining);
         }
-        let half_open_max = self.policy.half_open_max as usize;
-        if self.pending.len() + self.unconnected_count >= half_open_max {
+        if self.is_full_of_half_open() {
+            let half_open_max = self.policy.half_open_max as usize;
             return Err(limit("limits.sessions_half_open_max", half_open_max));
         }
         let sessions_max = self.policy.sessions_max as usize;
@@ -369,6 +369,10 @@ impl Registry {
             return Err(limit(what, max));
         }
         Ok(())
+    }
+
+    fn is_full_of_half_open(&self) -> bool {
+        self.pending.len() + self.unconnected_count >= self.policy.half_open_max as usize
     }
 
     fn admit_publisher(&self, stream: &Stream, owner: &Principal, now: Now) -> Result<(), Error> {

@@ -102,6 +102,51 @@ fn a_source_is_charged_with_what_has_not_connected() {
 }
 
 #[test]
+fn a_source_with_few_takes_the_place_of_one_with_many() {
+    let mut world = World::new(Policy {
+        half_open_max: 4,
+        ..Policy::default()
+    });
+    let join = |world: &mut World, source| {
+        let (id, now) = (world.id(), world.now());
+        world.registry.yield_place(source, now);
+        let stream = name("a");
+        let admitted = world
+            .registry
+            .subscribe(&stream, id, Principal::Anonymous, now);
+        world.registry.came_from(id, source);
+        admitted.map(|_| {
+            assert!(world.answer(id));
+            id
+        })
+    };
+    let many: Vec<SessionId> = (0..4).map(|_| join(&mut world, 1).expect("room")).collect();
+    assert!(join(&mut world, 1).is_err(), "not for one of its own");
+    world.state(many[0], SessionState::Connected);
+    let fourth = join(&mut world, 1).expect("one connected");
+    // The oldest that has not connected goes.
+    let newcomer = join(&mut world, 2).expect("a place was made");
+    assert_eq!(world.closes(), [(many[1], CloseReason::NeverConnected)]);
+    // Not for many newcomers at once, whoever they are.
+    assert!(join(&mut world, 3).is_err());
+    world.pass(10);
+    join(&mut world, 3).expect("a place was made");
+    assert_eq!(world.closes(), [(many[2], CloseReason::NeverConnected)]);
+    // Two of one source, one each of two others: nobody has two more than a newcomer but that one.
+    world.pass(10);
+    assert!(join(&mut world, 2).is_err(), "it has one already");
+    join(&mut world, 4).expect("a place was made");
+    assert_eq!(world.closes(), [(many[3], CloseReason::NeverConnected)]);
+    // One each: nobody has more than the others.
+    world.pass(10);
+    assert!(join(&mut world, 5).is_err());
+    assert_eq!(world.closes(), []);
+    for id in [many[0], fourth, newcomer] {
+        world.delete("a", id).expect("it is still there");
+    }
+}
+
+#[test]
 fn a_close_that_is_never_confirmed_does_not_count_for_ever() {
     let mut world = World::new(Policy::default());
     let viewer = world.join(Subscribe, "a");
