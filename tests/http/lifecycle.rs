@@ -179,6 +179,7 @@ async fn shutdown_does_not_wait_for_a_data_plane_that_hangs() {
     let mut world = World::with(|config| config.drain_max = Duration::from_secs(2)).await;
     let session = world.publish("a").await;
     world.plane.set_held(true);
+    tokio::time::sleep(Duration::from_millis(50)).await;
     world.begin_shutdown();
     world
         .until("draining", async || {
