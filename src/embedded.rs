@@ -106,6 +106,8 @@ impl Recipe {
             ("publish.redirect", String::new()),
             ("play.redirect", String::new()),
             ("cluster.etcd", String::new()),
+            // They get streams from each other.
+            ("cascade.allow", "127.0.0.1".to_owned()),
         ];
         let mut arguments = vec!["serve".to_owned(), "--end-with-parent".to_owned()];
         if let Some(file) = file {

@@ -8,6 +8,7 @@ mod lists;
 mod red5;
 mod sessions;
 mod tokens;
+mod trees;
 
 #[allow(dead_code)]
 #[path = "../wire/client.rs"]

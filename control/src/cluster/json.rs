@@ -1,5 +1,7 @@
 //! Live777's JSON as nodes say it and LiveMan repeats it. Members that are not known are handed on.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -126,11 +128,19 @@ struct Stats {
 }
 
 impl Stream {
-    /// Viewers that are not nodes and have not left.
-    pub(crate) fn viewers(&self) -> u32 {
+    /// Viewers that are not nodes and have not left. `relays` are sessions that nodes have here.
+    pub(crate) fn viewers(&self, relays: &HashSet<&str>) -> u32 {
         let living = self.subscribe.sessions.iter().filter(|s| s.lives());
-        let own = living.filter(|session| session.cascade.is_none());
+        let own = living.filter(|session| {
+            session.cascade.is_none() && !relays.contains(session.id.as_str())
+        });
         u32::try_from(own.count()).unwrap_or(u32::MAX)
+    }
+
+    /// The id of the session by which this node gets the stream from another one, there.
+    pub(crate) fn far_session(&self) -> Option<&str> {
+        let url = self.publisher()?.cascade.as_ref()?.session.as_deref()?;
+        url.rsplit('/').next()
     }
 
     /// The publisher's session.
@@ -248,7 +258,23 @@ mod tests {
             assert_eq!(cascade[name], url, "{name}");
         }
         assert_eq!(cascade["src"], Value::Null);
-        assert_eq!(second.viewers(), 0, "a node is no viewer");
+        let nobody = HashSet::new();
+        assert_eq!(second.viewers(&nobody), 0, "a node is no viewer");
+    }
+
+    #[test]
+    fn a_node_that_gets_the_stream_is_no_viewer() {
+        let child = stream(
+            r#"{"id":"a","publish":{"sessions":[{"id":"p","cascade":{
+            "sourceUrl":"http://x/whep/a","sessionUrl":"http://x/session/a/far-1"}}]}}"#,
+        );
+        assert_eq!(child.far_session(), Some("far-1"));
+        let parent = stream(
+            r#"{"id":"a","subscribe":{"sessions":[{"id":"far-1"},{"id":"v","state":"new"},
+            {"id":"w","state":"closed"}]}}"#,
+        );
+        assert_eq!(parent.viewers(&HashSet::from(["far-1"])), 1);
+        assert_eq!(parent.far_session(), None);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The nodes a manager knows, and what it has seen of them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -86,6 +86,8 @@ pub(crate) struct Seen {
     pub(crate) strategy: Option<Value>,
     pub(crate) info: Info,
     stream_sub_max: Option<u32>,
+    /// Sessions that it has on other nodes.
+    far_sessions: Vec<String>,
     body: Bytes,
     failures: u32,
 }
@@ -209,6 +211,8 @@ impl Inner {
                 return false;
             };
             let seen = self.seen.entry(peer.alias.clone()).or_default();
+            let far = streams.iter().filter_map(Stream::far_session);
+            seen.far_sessions = far.map(str::to_owned).collect();
             seen.streams = Arc::new(streams);
             seen.body = body;
         }
@@ -216,9 +220,11 @@ impl Inner {
         seen.took = Some(took);
         seen.failures = 0;
         let streams = seen.streams.clone();
+        let relays = self.seen.values().flat_map(|seen| &seen.far_sessions);
+        let relays: HashSet<&str> = relays.map(String::as_str).collect();
         let sightings = streams.iter().filter_map(|stream| {
             let name = StreamName::parse(&stream.id).ok()?;
-            Some((name, self.sighting(&peer.alias, stream)))
+            Some((name, self.sighting(&peer.alias, stream, &relays)))
         });
         let sightings = sightings.collect();
         let was = self.cluster.node(&peer.alias).map(|node| node.status);
@@ -260,7 +266,7 @@ impl Inner {
         known.is_some_and(|known| known.same_way(peer))
     }
 
-    fn sighting(&self, at: &NodeName, stream: &Stream) -> Sighting {
+    fn sighting(&self, at: &NodeName, stream: &Stream, relays: &HashSet<&str>) -> Sighting {
         let feed = stream.publisher().map_or(Feed::None, |session| {
             let from = session.cascade.as_ref();
             match from.and_then(|cascade| self.source(at, cascade, &stream.id)) {
@@ -276,7 +282,7 @@ impl Inner {
         });
         Sighting {
             feed,
-            viewers: stream.viewers(),
+            viewers: stream.viewers(relays),
         }
     }
 
