@@ -36,7 +36,7 @@ pub(crate) fn serve_manager(target: &str, request: &Request) -> Result<Response,
     match target {
         "/" => serve_file("manager.html", request),
         // What both pages use.
-        "/favicon.svg" | "/style.css" | "/manager.js" | "/manager.css" => {
+        "/favicon.svg" | "/style.css" | "/manager.js" | "/manager.tree.js" | "/manager.css" => {
             serve_file(target.strip_prefix('/').unwrap_or_default(), request)
         }
         _ => Err(Problem::not_found("nothing is here")),

@@ -1,5 +1,7 @@
 // The manager's page: nodes with their load, and where each stream lives.
 
+import { countsOf, stateOf, treeOf } from './manager.tree.js';
+
 const TOKEN_KEY = 'whitewater-manager-token';
 const LOOK_EVERY_MS = 2000;
 /** Streams whose trees are asked for at a time. */
@@ -24,29 +26,6 @@ async function call(path, init = {}) {
   const body = await response.json().catch(() => ({}));
   if (!response.ok) throw new Error(body.detail ?? body.error ?? `${response.status} ${response.statusText}`);
   return body;
-}
-
-/** Who gets a stream from whom, as nested lists that start at the publisher's node. */
-export function treeOf({ owner, links }) {
-  const below = (node, path) => ({
-    node,
-    children: links
-      .filter(({ from, node: child }) => from === node && !path.includes(child))
-      .map(({ node: child }) => below(child, [...path, child])),
-  });
-  return below(owner, [owner]);
-}
-
-/** How many sessions a stream has on each node. */
-export function countsOf(streams) {
-  return Object.fromEntries(Object.entries(streams).map(([node, stream]) => [node, {
-    publishers: stream.publish.sessions.length,
-    viewers: stream.subscribe.sessions.filter(({ cascade }) => !cascade).length,
-  }]));
-}
-
-export function stateOf({ status, draining }) {
-  return status === 'running' && draining ? 'draining' : status;
 }
 
 function load(count, max) {

@@ -66,3 +66,23 @@ fn a_draining_node_takes_nothing_new_and_is_empty_at_the_deadline() {
     let unknown = crate::http::request(http, "POST", "/api/nodes/zz/drain", None);
     assert_eq!(unknown.expect("an answer").status, 404);
 }
+
+#[test]
+fn players_that_listen_hear_of_the_end_of_their_node() {
+    let mut fleet = Fleet::start(2, &[]);
+    let http = fleet.http();
+    let _publisher = Client::start(http, "cam", Wish::publish());
+    let viewer = Client::start(http, "cam", Wish::watch());
+    watched(&viewer, 5);
+    let events = format!("{}/events", viewer.session);
+    let made = crate::http::request(http, "POST", &events, None).expect("an answer");
+    assert_eq!(made.status, 201, "{}", made.body);
+    let events = made.header("location").expect("a location").to_owned();
+    let listening = std::thread::spawn(move || crate::http::request(http, "GET", &events, None));
+    // A poll that comes too late is answered 404 instead of an event.
+    std::thread::sleep(Duration::from_millis(500));
+    fleet.kill(&Fleet::home(&viewer));
+    let heard = listening.join().expect("no panic").expect("an answer");
+    assert_eq!(heard.header("content-type"), Some("text/event-stream"));
+    assert!(heard.body.contains("event: reconnect"), "{}", heard.body);
+}

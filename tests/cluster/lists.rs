@@ -148,6 +148,7 @@ fn the_page_of_the_manager_is_its_own() {
     for (path, status, part) in [
         ("/", 200, "manager.js"),
         ("/manager.js", 200, "api/nodes/"),
+        ("/manager.tree.js", 200, "treeOf"),
         ("/manager.css", 200, ".tree"),
         ("/style.css", 200, "--accent"),
         ("/index.html", 404, "nothing"),

@@ -17,7 +17,9 @@ fn links(fleet: &Fleet, stream: &str) -> Vec<(String, String)> {
     let links = trees.filter(|tree| tree["id"] == stream);
     let links = links.flat_map(|tree| tree["links"].as_array().expect("a list").clone());
     let text = |value: &Value| value.as_str().expect("an alias").to_owned();
-    links.map(|link| (text(&link["node"]), text(&link["from"]))).collect()
+    links
+        .map(|link| (text(&link["node"]), text(&link["from"])))
+        .collect()
 }
 
 #[test]
@@ -38,7 +40,10 @@ fn when_a_node_is_full_others_get_the_stream_from_it() {
         .map(|_| Client::start(http, "cam", Wish::watch()))
         .collect();
     for alias in ["a", "b", "c"] {
-        let count = viewers.iter().filter(|viewer| Fleet::home(viewer) == alias).count();
+        let count = viewers
+            .iter()
+            .filter(|viewer| Fleet::home(viewer) == alias)
+            .count();
         assert_eq!(count, 2, "on {alias}");
     }
     for viewer in &viewers {
@@ -51,7 +56,9 @@ fn when_a_node_is_full_others_get_the_stream_from_it() {
     eventually("the list says where it comes from", || {
         let stream = get(http, "/api/streams/cam");
         let cascade = &stream[far]["publish"]["sessions"][0]["cascade"];
-        cascade["src"].as_str().is_some_and(|url| url.ends_with("/whep/cam"))
+        cascade["src"]
+            .as_str()
+            .is_some_and(|url| url.ends_with("/whep/cam"))
     });
     // There is no place left.
     let full = Client::try_start(http, "cam", Wish::watch());
@@ -66,7 +73,9 @@ fn when_a_node_is_full_others_get_the_stream_from_it() {
         || format!("{:?} {:?}", links(&fleet, "cam"), fleet.homes("cam")),
     );
     let left = get(http, "/api/streams/cam");
-    let left = left[&home]["subscribe"]["sessions"].as_array().map(Vec::len);
+    let left = left[&home]["subscribe"]["sessions"]
+        .as_array()
+        .map(Vec::len);
     assert_eq!(left, Some(2), "two viewers and no node");
 }
 
@@ -134,7 +143,10 @@ fn viewers_stay_when_the_publishers_node_dies_and_see_its_return() {
             // The node has not let the dead link go.
             Err(answer) => assert!([409, 503].contains(&answer.status), "{}", answer.body),
         }
-        assert!(killed.elapsed() < Duration::from_secs(10), "nobody takes it");
+        assert!(
+            killed.elapsed() < Duration::from_secs(10),
+            "nobody takes it"
+        );
         std::thread::sleep(Duration::from_millis(200));
     };
     // Viewers on the nodes that are left need not do anything.

@@ -131,9 +131,8 @@ impl Stream {
     /// Viewers that are not nodes and have not left. `relays` are sessions that nodes have here.
     pub(crate) fn viewers(&self, relays: &HashSet<&str>) -> u32 {
         let living = self.subscribe.sessions.iter().filter(|s| s.lives());
-        let own = living.filter(|session| {
-            session.cascade.is_none() && !relays.contains(session.id.as_str())
-        });
+        let own = living
+            .filter(|session| session.cascade.is_none() && !relays.contains(session.id.as_str()));
         u32::try_from(own.count()).unwrap_or(u32::MAX)
     }
 
