@@ -1,13 +1,20 @@
 //! Streams that come from other servers and go there, as far as HTTP is concerned.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::pki_types::PrivatePkcs8KeyDer;
 use serde_json::{Value, json};
+use tokio_rustls::TlsAcceptor;
 use whitewater_control::{Config, Network};
 use whitewater_link::{CloseReason, Event, SessionId, SessionState};
 
 use crate::client::Reply;
 use crate::far::{ANSWER, Far, Headers, taken};
+use crate::issuer::pem;
+use crate::scratch::Scratch;
+use crate::token::{SECRET, claims, sign};
 use crate::world::{OFFER, World};
 
 /// A server that may call 127.0.0.1 and nothing else of this machine.
@@ -523,4 +530,109 @@ async fn a_push_that_starts_sends_the_other_viewers_away_where_that_is_wanted() 
             world.plane.seen(|seen| seen.closed.clone()) == [(viewer.id, CloseReason::Rerouted)]
         })
         .await;
+}
+
+#[tokio::test]
+async fn https_is_trusted_by_certificate_and_never_left_for_http() {
+    let (acceptor, roots) = certified();
+    let (scratch, good) = (Scratch::new(), Far::good().await);
+    let plain = good.url("/whep/cam");
+    let far = Far::secure(acceptor, move |_, asked| {
+        if asked.path == "/whep/away" {
+            return Some((307, vec![("location", plain.clone())], String::new()));
+        }
+        Some(taken(asked))
+    })
+    .await;
+    let url = |path: &str| format!("https://{}{path}", far.at);
+    let file = scratch.write("roots.pem", &roots);
+    let trusting = World::with(|config| {
+        near(config);
+        config.cascade.ca_file = Some(file);
+    })
+    .await;
+    let pull = json!({"sourceUrl": url("/whep/cam")});
+    cascade(&trusting, "copy", pull.clone()).await.expect(200);
+    let away = json!({"sourceUrl": url("/whep/away")});
+    assert!(
+        cascade(&trusting, "away", away)
+            .await
+            .problem(502)
+            .contains("https to http")
+    );
+    assert!(good.asked().is_empty());
+    // From http to https is no loss.
+    let there = url("/whep/cam");
+    let up =
+        Far::new(move |_, _| Some((307, vec![("location", there.clone())], String::new()))).await;
+    let wish = json!({"sourceUrl": up.url("/whep/cam")});
+    cascade(&trusting, "up", wish).await.expect(200);
+    // Nobody that this machine trusts has signed it.
+    let asked = far.asked().len();
+    cascade(&world().await, "copy", pull).await.problem(502);
+    assert_eq!(far.asked().len(), asked);
+}
+
+/// What a server at 127.0.0.1 shows, and the certificate it is trusted by, in PEM.
+fn certified() -> (TlsAcceptor, String) {
+    let authority_key = KeyPair::generate().expect("a key");
+    let mut authority = CertificateParams::new(Vec::new()).expect("parameters");
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let root = authority
+        .self_signed(&authority_key)
+        .expect("a certificate");
+    let authority = Issuer::new(authority, authority_key);
+    let key = KeyPair::generate().expect("a key");
+    let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("parameters");
+    let certificate = params.signed_by(&key, &authority).expect("a certificate");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let tls = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![certificate.der().clone()],
+            PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+        )
+        .expect("a pair");
+    (
+        TlsAcceptor::from(Arc::new(tls)),
+        pem("CERTIFICATE", root.der()),
+    )
+}
+
+#[tokio::test]
+async fn a_link_ends_with_the_rights_of_who_made_it() {
+    let world = World::with(|config| {
+        near(config);
+        config.auth.tokens = vec!["operator".to_owned()];
+        config.auth.secret = SECRET.to_owned();
+    })
+    .await;
+    let far = Far::good().await;
+    let token = sign(&claims("copy", 1, 600, r#","sub":"bob""#));
+    let bearer = format!("Bearer {token}");
+    let headers = [
+        ("content-type", "application/json"),
+        ("authorization", bearer.as_str()),
+    ];
+    let wish = json!({"sourceUrl": far.url("/whep/cam"), "token": "abc"}).to_string();
+    let reply = world
+        .send("POST", "/api/cascade/copy", &headers, &wish)
+        .await;
+    assert_eq!(reply.status.as_u16(), 200, "{reply:?}");
+    let operator = [
+        ("content-type", "application/json"),
+        ("authorization", "Bearer operator"),
+    ];
+    let revoked = json!({"sub": "bob"}).to_string();
+    world
+        .send("POST", "/api/auth/revocations", &operator, &revoked)
+        .await
+        .expect(201);
+    world
+        .until("the far session ends", async || far.count("DELETE") == 1)
+        .await;
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert_eq!(far.count("POST"), 1, "it is not made again");
 }

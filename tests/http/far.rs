@@ -13,6 +13,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 
 /// A request it got.
 #[derive(Clone, Debug)]
@@ -50,6 +51,22 @@ impl Far {
         address: &str,
         answer: impl Fn(usize, &Asked) -> Said + Send + Sync + 'static,
     ) -> Far {
+        Self::start(address, None, answer).await
+    }
+
+    /// One that speaks HTTPS.
+    pub(crate) async fn secure(
+        acceptor: TlsAcceptor,
+        answer: impl Fn(usize, &Asked) -> Said + Send + Sync + 'static,
+    ) -> Far {
+        Self::start("127.0.0.1:0", Some(acceptor), answer).await
+    }
+
+    async fn start(
+        address: &str,
+        acceptor: Option<TlsAcceptor>,
+        answer: impl Fn(usize, &Asked) -> Said + Send + Sync + 'static,
+    ) -> Far {
         let listener = TcpListener::bind(address).await.expect("an address");
         let at = listener.local_addr().expect("bound");
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -78,9 +95,19 @@ impl Far {
                         Ok::<_, Infallible>(response.body(body).expect("an answer"))
                     }
                 });
-                let connection = hyper::server::conn::http1::Builder::new()
-                    .serve_connection(TokioIo::new(stream), service);
-                tokio::spawn(async move { drop(connection.await) });
+                let acceptor = acceptor.clone();
+                tokio::spawn(async move {
+                    let http = hyper::server::conn::http1::Builder::new();
+                    match acceptor {
+                        None => drop(http.serve_connection(TokioIo::new(stream), service).await),
+                        // Who does not trust the certificate says so and goes.
+                        Some(acceptor) => {
+                            if let Ok(stream) = acceptor.accept(stream).await {
+                                drop(http.serve_connection(TokioIo::new(stream), service).await);
+                            }
+                        }
+                    }
+                });
             }
         });
         Far { at, asked, server }

@@ -1,6 +1,6 @@
 //! Nodes that take streams from each other and bring them to each other.
 
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -185,6 +185,36 @@ fn nothing_inside_is_called_unless_it_is_named() {
     let answer = cascade(named.http, "copy", &json!({"sourceUrl": url}));
     assert_eq!(answer.status, 200, "{}", answer.body);
     watched(&Client::start(named.http, "copy", Wish::watch()), 30);
+}
+
+/// IPv6 and IPv4 in one socket, as `media.udp = "[::]:…"` has it.
+#[test]
+fn a_node_with_both_families_is_a_client_of_either() {
+    let both = |port: &str| {
+        let settings = [
+            ("http.listen", port),
+            ("media.udp", "[::]:0"),
+            ("cascade.allow", "127.0.0.1,::1"),
+        ];
+        Running::start(&settings)
+    };
+    let origin = node(&[]);
+    let (edge, further) = (both("127.0.0.1:0"), both("[::1]:0"));
+    let publisher = Client::start(origin.http, "cam", Wish::publish());
+    eventually("it publishes", || publisher.seen().connected);
+    // By IPv4, then on by IPv6.
+    pull(edge.http, "cam", origin.http, "cam");
+    push_when_live(edge.http, "cam", further.http, "cam");
+    let six = Wish::watch().at_ip(Ipv6Addr::LOCALHOST.into());
+    watched(&Client::start(further.http, "cam", six), 30);
+}
+
+/// As [`push`], once the stream is there.
+fn push_when_live(http: SocketAddr, stream: &str, to: SocketAddr, name: &str) {
+    let wish = json!({"targetUrl": whip(to, name)});
+    eventually("it is pushed", || {
+        cascade(http, stream, &wish).status == 200
+    });
 }
 
 /// A node that may call its neighbours on this machine.
