@@ -179,7 +179,7 @@ impl Cluster {
         node.map(|node| node.draining = draining).is_some()
     }
 
-    /// Keeps a place on a node until it is settled, released, or [`PLACE_LASTS`] over.
+    /// Keeps a place on a node until it is settled, released, or `PLACE_LASTS` over.
     pub fn reserve(
         &mut self,
         node: &NodeName,
