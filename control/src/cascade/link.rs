@@ -38,6 +38,8 @@ struct Up {
     session: SessionId,
     far: FarSession,
     news: watch::Receiver<News>,
+    /// When its media could flow first.
+    connected_at: Option<Instant>,
 }
 
 /// How far an attempt came, to be undone.
@@ -69,7 +71,6 @@ impl Link {
         let mut idle_since = Instant::now();
         let mut pause = PAUSE_MIN;
         loop {
-            let began = Instant::now();
             let reason = self.watch_over(&context, &mut up, &mut idle_since).await;
             context.cascades.forget(up.session);
             context.cascades.caller.delete(&up.far).await;
@@ -77,7 +78,8 @@ impl Link {
             if is_final(reason) || *self.end.borrow() {
                 return;
             }
-            if began.elapsed() >= STEADY_AFTER {
+            let lasted = up.connected_at.map(|at| at.elapsed());
+            if lasted.is_some_and(|lasted| lasted >= STEADY_AFTER) {
                 pause = PAUSE_MIN;
             }
             up = loop {
@@ -247,6 +249,7 @@ impl Link {
                     session,
                     far: created.session,
                     news,
+                    connected_at: None,
                 })
             }
             Ok(PostReply::Refused(refusal)) => Err(Failure::Misshapen(match refusal {
@@ -267,7 +270,6 @@ impl Link {
         up: &mut Up,
         idle_since: &mut Instant,
     ) -> CloseReason {
-        let mut is_new = true;
         let mut gone_since = None;
         loop {
             let news = *up.news.borrow_and_update();
@@ -288,7 +290,8 @@ impl Link {
                 // Another publisher came, with codecs that were not offered.
                 end(CloseReason::Rerouted);
             }
-            if news.state == SessionState::Connected && std::mem::take(&mut is_new) {
+            if news.state == SessionState::Connected && up.connected_at.is_none() {
+                up.connected_at = Some(Instant::now());
                 self.connected(context);
             }
             if self.is_idle(context, idle_since) {
@@ -414,7 +417,7 @@ fn spread(pause: Duration) -> Duration {
 /// The first pause; each is twice as long as the one before.
 const PAUSE_MIN: Duration = Duration::from_millis(500);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
-/// A session that held for this long was no failure.
+/// A session that was connected for this long was no failure.
 const STEADY_AFTER: Duration = Duration::from_secs(10);
 /// Less time than this is not enough for another attempt.
 const ATTEMPT_MIN: Duration = Duration::from_millis(500);
