@@ -198,6 +198,8 @@ pub fn payload_descriptors(data: &[u8]) {
         Codec::Opus,
     ] {
         let _ = codec.is_key_frame_start(data);
+        let size = codec.picture_size(data);
+        assert!(size.is_none_or(|size| size.width > 0 && size.height > 0));
     }
     let mut rewritten = data.to_vec();
     if let Some(before) = vp8::Descriptor::parse(data) {
@@ -216,6 +218,7 @@ pub fn payload_descriptors(data: &[u8]) {
         let after = vp9::Descriptor::parse(&rewritten).unwrap();
         assert_eq!((after.len, after.layer), (before.len, before.layer));
         assert_eq!(rewritten[after.len..], data[before.len..]);
+        assert!(vp9::sizes(data).count() <= 8);
     }
 }
 

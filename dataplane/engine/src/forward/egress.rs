@@ -519,10 +519,7 @@ impl EgressTrack {
             return Err(DropReason::NoPayloadType);
         };
         if self.muted {
-            // Left out of the numbering, so that the viewer sees no loss.
-            if self.source == Some(source) {
-                self.seq.skip(meta.seq);
-            }
+            // What comes after it is numbered on, as after a change of source.
             return Err(DropReason::Muted);
         }
         if self.source != Some(source) {
@@ -667,5 +664,7 @@ fn codec_plan(kind: MediaKind, codec: &whitewater_link::CodecDescription) -> Opt
     })
 }
 
+#[cfg(test)]
+mod switching;
 #[cfg(test)]
 mod tests;

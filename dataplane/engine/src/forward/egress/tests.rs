@@ -9,7 +9,7 @@ use super::*;
 
 const OFFER: &str = include_str!("../../../../../tests/corpus/sdp/chrome-watch.sdp");
 
-fn track(kind: MediaKind) -> EgressTrack {
+pub(super) fn track(kind: MediaKind) -> EgressTrack {
     let offer = Offer::parse(OFFER, &Limits::default()).expect("a recorded offer");
     let plan = judge(&offer, Role::Subscribe, &Capabilities::default()).expect("supported");
     let wanted = |track: &&TrackPlan| track.kind.name() == kind.as_str();
@@ -40,7 +40,7 @@ fn published(name: &str, pt: u8) -> Vec<TrackDescription> {
     }]
 }
 
-fn meta(now: Instant, pt: u8, ssrc: u32, seq: u64, keyframe_start: bool) -> PacketMeta {
+pub(super) fn meta(now: Instant, pt: u8, ssrc: u32, seq: u64, keyframe_start: bool) -> PacketMeta {
     PacketMeta {
         track: 0,
         kind: MediaKind::Video,
@@ -169,7 +169,7 @@ fn of_layer(now: Instant, layer: u8, seq: u64, keyframe_start: bool) -> PacketMe
 }
 
 /// What becomes of a packet, as `forward` has it.
-fn offer(track: &mut EgressTrack, meta: &PacketMeta) -> Option<Rewritten> {
+pub(super) fn offer_to(track: &mut EgressTrack, meta: &PacketMeta) -> Option<Rewritten> {
     let tracks = published("VP8", 100);
     let taken = track.takes(meta);
     taken.then(|| track.rewrite(meta.arrived_at, Epoch(1), &tracks, meta).ok())?
@@ -182,10 +182,10 @@ fn a_layer_flows_until_the_chosen_one_brings_a_key_frame() {
     track.aim(Some(0));
     assert_eq!(track.awaits(), 0b01);
     assert!(
-        offer(&mut track, &of_layer(now, 1, 1, true)).is_none(),
+        offer_to(&mut track, &of_layer(now, 1, 1, true)).is_none(),
         "not chosen"
     );
-    let first = offer(&mut track, &of_layer(now, 0, 1, true)).expect("sent");
+    let first = offer_to(&mut track, &of_layer(now, 0, 1, true)).expect("sent");
     assert_eq!(
         (track.awaits(), track.uses(), first.pictures),
         (0, 0b01, None)
@@ -196,18 +196,18 @@ fn a_layer_flows_until_the_chosen_one_brings_a_key_frame() {
         (track.awaits(), track.uses(), track.asked_for()),
         (0b10, 0b11, 0b11)
     );
-    assert!(offer(&mut track, &of_layer(now, 1, 2, false)).is_none());
-    let second = offer(&mut track, &of_layer(now, 0, 2, false)).expect("it still flows");
+    assert!(offer_to(&mut track, &of_layer(now, 1, 2, false)).is_none());
+    let second = offer_to(&mut track, &of_layer(now, 0, 2, false)).expect("it still flows");
     let later = now + Duration::from_millis(40);
-    let switched = offer(&mut track, &of_layer(later, 1, 3, true)).expect("sent");
+    let switched = offer_to(&mut track, &of_layer(later, 1, 3, true)).expect("sent");
     assert_eq!((second.seq, switched.seq), (first.seq + 1, first.seq + 2));
     assert_eq!(switched.timestamp.wrapping_sub(second.timestamp), 3_600);
     // The first layer's pictures were 1 and 2.
     assert_eq!(switched.pictures.map(|numbers| numbers.picture_id), Some(3));
     assert_eq!((track.awaits(), track.uses()), (0, 0b10));
     // Stragglers of the first are not for it any more, not even a key frame.
-    assert!(offer(&mut track, &of_layer(later, 0, 3, true)).is_none());
-    let next = offer(&mut track, &of_layer(later, 1, 4, false)).expect("sent");
+    assert!(offer_to(&mut track, &of_layer(later, 0, 3, true)).is_none());
+    let next = offer_to(&mut track, &of_layer(later, 1, 4, false)).expect("sent");
     assert_eq!(next.seq, switched.seq + 1);
     assert_eq!(next.pictures.map(|numbers| numbers.picture_id), Some(4));
 }
@@ -217,10 +217,10 @@ fn while_none_is_chosen_the_first_that_can_be_decoded_is_sent_and_then_kept() {
     let mut track = track(MediaKind::Video);
     let now = Instant::now();
     assert_eq!((track.awaits(), track.uses()), (LAYERS_ALL, LAYERS_ALL));
-    assert!(offer(&mut track, &of_layer(now, 1, 1, false)).is_none());
-    assert!(offer(&mut track, &of_layer(now, 1, 2, true)).is_some());
-    assert!(offer(&mut track, &of_layer(now, 0, 1, true)).is_none());
-    assert!(offer(&mut track, &of_layer(now, 1, 3, false)).is_some());
+    assert!(offer_to(&mut track, &of_layer(now, 1, 1, false)).is_none());
+    assert!(offer_to(&mut track, &of_layer(now, 1, 2, true)).is_some());
+    assert!(offer_to(&mut track, &of_layer(now, 0, 1, true)).is_none());
+    assert!(offer_to(&mut track, &of_layer(now, 1, 3, false)).is_some());
 }
 
 #[test]
@@ -228,9 +228,9 @@ fn pictures_taken_together_still_have_timestamps_of_their_own() {
     let mut track = track(MediaKind::Video);
     let now = Instant::now();
     track.aim(Some(0));
-    let before = offer(&mut track, &of_layer(now, 0, 1, true)).expect("sent");
+    let before = offer_to(&mut track, &of_layer(now, 0, 1, true)).expect("sent");
     track.aim(Some(1));
-    let after = offer(&mut track, &of_layer(now, 1, 1, true)).expect("sent");
+    let after = offer_to(&mut track, &of_layer(now, 1, 1, true)).expect("sent");
     assert_eq!(after.timestamp.wrapping_sub(before.timestamp), 1);
 }
 
