@@ -432,6 +432,7 @@ async fn streams_do_not_come_back_to_where_they_have_been() {
     cascade(&world, "copy", json!({"sourceUrl": own}))
         .await
         .problem(508);
+    assert!(began.elapsed() < Duration::from_secs(1));
     let own = format!("http://{}/whip/copy", world.at);
     let publisher = world.publish("cam").await;
     world.plane.state(publisher.id, SessionState::Connected);
@@ -441,7 +442,6 @@ async fn streams_do_not_come_back_to_where_they_have_been() {
             reply.status.as_u16() == 508
         })
         .await;
-    assert!(began.elapsed() < Duration::from_secs(1));
 
     // By way of another server, which says so.
     let node = "00000000000000000000000000000007";

@@ -3,7 +3,7 @@
 
 use whitewater_simnet::engine::limits::{CONSENT_EXPIRES_AFTER, DIAL_TIMEOUT};
 use whitewater_simnet::link_types::{CloseReason, Event, SessionState, StreamId};
-use whitewater_simnet::{Far, Link, World};
+use whitewater_simnet::{Far, Link, PeerConfig, Script, THREE_LAYERS, World};
 
 use super::{SEEDS, ms, secs};
 
@@ -176,4 +176,37 @@ fn a_server_that_never_answers_is_given_up() {
     assert_eq!(reason, CloseReason::NeverConnected);
     assert!(at - began <= DIAL_TIMEOUT + ms(100), "{:?}", at - began);
     far.assert_quiescent();
+}
+
+#[test]
+fn of_a_simulcast_stream_one_layer_is_passed_on_whole() {
+    let seed = SEEDS[0];
+    let mut world = World::new(seed);
+    let mut far = Far::new(&world, seed, Link::good());
+    let config = PeerConfig {
+        script: Script {
+            layers: THREE_LAYERS.to_vec(),
+            delta_packets: 12,
+            key_packets: 24,
+            ..Script::default()
+        },
+        ..PeerConfig::default()
+    };
+    world.publish("cam", &config, Link::good());
+    far.run_for(&mut world, secs(1));
+    far.pull(&mut world, "cam", COPY);
+    far.run_for(&mut world, secs(2));
+    far.push(&mut world, "copy", COPY);
+    far.run_for(&mut world, secs(2));
+    let viewer = world.viewer("copy", Link::good());
+    let joined_at = world.now;
+    far.run_for(&mut world, secs(10));
+
+    let watched = world.watched(viewer);
+    assert_eq!((watched.corrupt, watched.undecodable_shown), (0, 0));
+    assert_eq!(watched.video.missing(), 0);
+    let settled = watched.shown.iter().filter(|s| s.at >= joined_at + secs(3));
+    let layers: std::collections::BTreeSet<u8> = settled.map(|s| s.content.layer).collect();
+    assert_eq!(layers.len(), 1, "{layers:?}");
+    assert!(world.longest_freeze(viewer) <= ms(200));
 }

@@ -235,6 +235,8 @@ impl<R: Rng> Negotiator<R> {
         };
         let capabilities = Capabilities {
             ice_lite: waiting.socket.is_none(),
+            // Never offered, so nothing to be answered.
+            simulcast: false,
             ..capabilities.clone()
         };
         let (text, limits) = (&answer.answer, &self.limits);
