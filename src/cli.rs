@@ -126,6 +126,15 @@ pub struct ManagerSettings {
     set: Vec<String>,
 }
 
+/// What the command line of a manager says that is for its nodes as well.
+#[derive(Clone, Debug, Default)]
+pub struct Inheritance {
+    /// The configuration file that was asked for.
+    pub file: Option<PathBuf>,
+    /// What `--set` says, `SECTION.KEY=VALUE` each.
+    pub assignments: Vec<String>,
+}
+
 impl ManagerSettings {
     fn flags(&self) -> Vec<Flag> {
         let own = [
@@ -143,9 +152,12 @@ impl ManagerSettings {
         sources(self.config.as_ref(), self.flags())
     }
 
-    /// The file that was asked for.
-    pub fn file(&self) -> Option<&Path> {
-        self.config.as_deref()
+    /// What nodes that the manager starts are told too.
+    pub fn inheritance(&self) -> Inheritance {
+        Inheritance {
+            file: self.config.clone(),
+            assignments: self.set.clone(),
+        }
     }
 }
 
@@ -245,12 +257,11 @@ pub enum Lifetime {
 }
 
 /// Does what the command line asks for; `serve` runs the node with the configuration in force,
-/// `manage` the manager with it and the file it is from if one was asked for, `load` the load
-/// generator.
+/// `manage` the manager with it and what its nodes are told too, `load` the load generator.
 pub fn run(
     cli: Cli,
     serve: impl FnOnce(Effective, Lifetime) -> ExitCode,
-    manage: impl FnOnce(Effective, Option<&Path>) -> ExitCode,
+    manage: impl FnOnce(Effective, Inheritance) -> ExitCode,
     load: impl FnOnce(Plan) -> ExitCode,
 ) -> ExitCode {
     match cli.command.unwrap_or(Command::Serve(cli.settings)) {
@@ -263,7 +274,7 @@ pub fn run(
             with_configuration(&settings.sources(), |effective| serve(effective, lifetime))
         }
         Command::Manager(settings) => with_configuration(&settings.sources(), |effective| {
-            manage(effective, settings.file())
+            manage(effective, settings.inheritance())
         }),
         Command::Load(arguments) => match arguments.plan() {
             Ok(plan) => load(plan),

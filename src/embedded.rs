@@ -3,7 +3,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use whitewater_control::{NodeEntry, NodeName, random_token};
 
+use crate::cli::Inheritance;
 use crate::config::{Config, Token};
 
 /// All of them.
@@ -37,7 +38,7 @@ impl Embedded {
     ///
     /// # Errors
     /// The kernel's.
-    pub(crate) fn start(config: &Config, file: Option<&Path>) -> io::Result<Self> {
+    pub(crate) fn start(config: &Config, inheritance: &Inheritance) -> io::Result<Self> {
         let mut embedded = Embedded {
             entries: Vec::new(),
             keepers: JoinSet::new(),
@@ -47,7 +48,7 @@ impl Embedded {
             let listen = free_address()?;
             let token = random_token()?;
             let alias = NodeName::parse(&format!("embedded-{index}")).map_err(io::Error::other)?;
-            let recipe = Recipe::new(config, file, index, listen, &alias, &token)?;
+            let recipe = Recipe::new(config, inheritance, index, listen, &alias, &token)?;
             let child = recipe.spawn()?;
             let ending = embedded.ending.subscribe();
             embedded.keepers.spawn(keep(recipe, child, ending));
@@ -78,7 +79,7 @@ impl Embedded {
 impl Recipe {
     fn new(
         config: &Config,
-        file: Option<&Path>,
+        inheritance: &Inheritance,
         index: u16,
         listen: SocketAddr,
         alias: &NodeName,
@@ -110,13 +111,20 @@ impl Recipe {
             ("cascade.allow", "127.0.0.1".to_owned()),
         ];
         let mut arguments = vec!["serve".to_owned(), "--end-with-parent".to_owned()];
-        if let Some(file) = file {
+        if let Some(file) = &inheritance.file {
             arguments.push("--config".to_owned());
             arguments.push(file.display().to_string());
         }
-        for (key, value) in own {
+        let is_own = |assignment: &&String| {
+            let key = assignment.split('=').next().unwrap_or_default().trim();
+            own.iter().any(|(own, _)| *own == key)
+        };
+        let inherited = inheritance.assignments.iter();
+        let inherited = inherited.filter(|assignment| !is_own(assignment)).cloned();
+        let own_assignments = own.iter().map(|(key, value)| format!("{key}={value}"));
+        for assignment in inherited.chain(own_assignments) {
             arguments.push("--set".to_owned());
-            arguments.push(format!("{key}={value}"));
+            arguments.push(assignment);
         }
         let others = config.auth.tokens.iter().map(Token::expose);
         let tokens: Vec<_> = [token].into_iter().chain(others).collect();
@@ -205,3 +213,37 @@ fn free_address() -> io::Result<SocketAddr> {
 
 const RESTART_AFTER: Duration = Duration::from_secs(1);
 const END_WITHIN: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_told_what_the_manager_was_told_unless_it_is_its_own() {
+        let inheritance = Inheritance {
+            file: Some("/etc/w.toml".into()),
+            assignments: vec![
+                "node.sub_max=2".to_owned(),
+                "http.listen=0.0.0.0:1".to_owned(),
+                "media.udp = 0.0.0.0:1".to_owned(),
+            ],
+        };
+        let alias = NodeName::parse("embedded-1").expect("an alias");
+        let listen = "127.0.0.1:7".parse().expect("an address");
+        let config = Config::default();
+        let recipe = Recipe::new(&config, &inheritance, 1, listen, &alias, "hush").expect("one");
+        let all = recipe.arguments.join(" ");
+        for part in [
+            "serve --end-with-parent --config /etc/w.toml",
+            "--set node.sub_max=2",
+            "--set http.listen=127.0.0.1:7",
+            "--set media.udp=0.0.0.0:7778",
+            "--set node.alias=embedded-1",
+        ] {
+            assert!(all.contains(part), "{part} in {all}");
+        }
+        assert_eq!(all.matches("http.listen").count(), 1, "{all}");
+        assert_eq!(all.matches("media.udp").count(), 1, "{all}");
+        assert!(!all.contains("hush"), "{all}");
+    }
+}

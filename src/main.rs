@@ -3,7 +3,6 @@
 #![forbid(unsafe_code)]
 
 use std::io::{IsTerminal, Write};
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -47,10 +46,10 @@ fn serve(effective: Effective, lifetime: cli::Lifetime) -> ExitCode {
 }
 
 /// Runs a manager until it is told to stop.
-fn manage(effective: Effective, file: Option<&Path>) -> ExitCode {
+fn manage(effective: Effective, inheritance: cli::Inheritance) -> ExitCode {
     log_to_stderr(effective.config.log.level);
     on_control_threads(async {
-        let manager = match Manager::start(&effective, file) {
+        let manager = match Manager::start(&effective, &inheritance) {
             Ok(manager) => manager,
             Err(error) => return refused(&error),
         };

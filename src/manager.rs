@@ -2,13 +2,13 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::Duration;
 
 use whitewater_control::{
     About, Account, Bounds, Calls, ManagerConfig, ManagerServer, NodeEntry, Patience,
 };
 
+use crate::cli::Inheritance;
 use crate::config::{self, Config, Effective};
 use crate::embedded::Embedded;
 use crate::node::{self, StartError, control_config, file, seconds, urls};
@@ -25,15 +25,15 @@ pub struct Manager {
 }
 
 impl Manager {
-    /// Starts everything; must be called inside a tokio runtime. `file` is the configuration file
-    /// that was asked for; nodes that are started here read it too.
+    /// Starts everything; must be called inside a tokio runtime. Nodes that are started here are
+    /// told what is in `inheritance`.
     ///
     /// # Errors
     /// [`StartError`] names the address or setting at fault.
-    pub fn start(effective: &Effective, file: Option<&Path>) -> Result<Manager, StartError> {
+    pub fn start(effective: &Effective, inheritance: &Inheritance) -> Result<Manager, StartError> {
         let config = own_side(&effective.config);
         refuse(&config, &effective.config)?;
-        let embedded = Embedded::start(&effective.config, file).map_err(StartError::Io)?;
+        let embedded = Embedded::start(&effective.config, inheritance).map_err(StartError::Io)?;
         let manager = manager_config(&config, &effective.config, embedded.entries());
         let nodes = manager.nodes.iter();
         let nodes = nodes.map(|node| format!("{} {}", node.alias, node.url));

@@ -75,7 +75,7 @@ function treeItem({ node, children }, counts) {
 }
 
 function streamPart({ id }, tree, counts) {
-  const part = make('div', '', { className: 'stream' });
+  const part = make('div', '', { className: 'tree-of' });
   const list = make('ul', '', { className: 'tree' });
   const drawn = new Set();
   const note = ({ node, children }) => { drawn.add(node); children.forEach(note); };

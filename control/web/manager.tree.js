@@ -11,11 +11,13 @@ export function treeOf({ owner, links }) {
   return below(owner, [owner]);
 }
 
-/** How many sessions a stream has on each node. */
+/** How many publishers and viewers a stream has on each node; what nodes get from each other is neither. */
 export function countsOf(streams) {
+  const far = ({ cascade }) => cascade?.sessionUrl?.split('/').pop();
+  const relays = new Set(Object.values(streams).flatMap(({ publish }) => publish.sessions.map(far)));
   return Object.fromEntries(Object.entries(streams).map(([node, stream]) => [node, {
-    publishers: stream.publish.sessions.length,
-    viewers: stream.subscribe.sessions.filter(({ cascade }) => !cascade).length,
+    publishers: stream.publish.sessions.filter(({ cascade }) => !cascade).length,
+    viewers: stream.subscribe.sessions.filter(({ cascade, id }) => !cascade && !relays.has(id)).length,
   }]));
 }
 

@@ -160,3 +160,77 @@ fn viewers_stay_when_the_publishers_node_dies_and_see_its_return() {
         assert_eq!(viewer.seen().corrupt, 0);
     }
 }
+
+#[test]
+fn embedded_nodes_are_told_what_the_manager_is_told() {
+    let mut manager = crate::node::Process::start(&[
+        "manager",
+        "--listen",
+        "127.0.0.1:0",
+        "--embedded",
+        "2",
+        "--set",
+        "media.udp=127.0.0.1:0",
+        "--set",
+        "node.sub_max=1",
+    ]);
+    manager.wait_for("Page");
+    let http = manager.http();
+    eventually("the nodes said what they take", || {
+        let nodes = get(http, "/api/nodes/");
+        let nodes = nodes.as_array().expect("a list").clone();
+        nodes
+            .iter()
+            .all(|node| node["status"] == "running" && node["sub_max"] == json!(1))
+    });
+    let publisher = Client::start(http, "cam", Wish::publish());
+    eventually("it is live", || publisher.seen().connected);
+    let viewers = [(); 2].map(|()| Client::start(http, "cam", Wish::watch()));
+    assert_ne!(Fleet::home(&viewers[0]), Fleet::home(&viewers[1]));
+    for viewer in &viewers {
+        watched(viewer, 10);
+    }
+    manager.terminate();
+    assert_eq!(manager.end().code(), Some(0));
+}
+
+#[test]
+fn a_link_that_somebody_made_by_hand_stays() {
+    let manager = ["--set", "manager.tree_idle_s=600"];
+    let fleet = Fleet::start_with(2, &LOOPBACK, &manager);
+    let http = fleet.http();
+    let publisher = Client::start(http, "cam?nodes=a", Wish::publish());
+    eventually("it is live", || publisher.seen().connected);
+    let wish = json!({ "targetUrl": format!("http://{http}/api/whip/b/cam") }).to_string();
+    let wish = Some(("application/json", wish.as_str()));
+    let pushed = crate::http::request(fleet.node("a").http(), "POST", "/api/cascade/cam", wish);
+    let pushed = pushed.expect("an answer");
+    assert_eq!(pushed.status, 200, "{}", pushed.body);
+    eventually("it is known as a link", || {
+        links(&fleet, "cam") == [("b".to_owned(), "a".to_owned())]
+    });
+    let viewer = Client::start(http, "cam?nodes=b", Wish::watch());
+    assert_eq!(Fleet::home(&viewer), "b");
+    watched(&viewer, 60);
+    assert_eq!(fleet.homes("cam"), ["a", "b"]);
+}
+
+#[test]
+fn a_link_brings_video_without_audio_too() {
+    let node = [&LOOPBACK[..], &["--sub-max", "1"]].concat();
+    let fleet = Fleet::start(2, &node);
+    let http = fleet.http();
+    eventually("the nodes said what they take", || {
+        let nodes = get(http, "/api/nodes/");
+        let nodes = nodes.as_array().expect("a list").clone();
+        nodes.iter().all(|node| node["sub_max"] == json!(1))
+    });
+    let publisher = Client::start(http, "cam", Wish::publish().without_audio());
+    eventually("it is live", || publisher.seen().connected);
+    let wish = Wish::watch().without_audio();
+    let viewers = [(); 2].map(|()| Client::start(http, "cam", wish.clone()));
+    assert_ne!(Fleet::home(&viewers[0]), Fleet::home(&viewers[1]));
+    for viewer in &viewers {
+        watched(viewer, 10);
+    }
+}

@@ -27,6 +27,8 @@ pub(crate) struct Stream {
     /// Since when it has had neither publisher nor viewers, pending ones included.
     pub(crate) empty_since: Option<Instant>,
     pub(crate) tracks: Vec<TrackInfo>,
+    /// Whether these are what the publisher sends, not what it may send.
+    pub(crate) heard: bool,
     /// The nodes the last publisher's media came through.
     pub(crate) way: Vec<NodeId>,
     /// Of the sessions that left.
@@ -77,6 +79,7 @@ impl Stream {
             ever_occupied: false,
             empty_since: Some(now.mono),
             tracks: Vec::new(),
+            heard: false,
             published_before: Traffic::default(),
             subscribed_before: Traffic::default(),
         }

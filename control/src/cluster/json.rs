@@ -147,6 +147,18 @@ impl Stream {
         self.publish.sessions.iter().find(|session| session.lives())
     }
 
+    /// The ids of the sessions by which this node brings the stream to others, there.
+    pub(crate) fn pushed_sessions(&self) -> impl Iterator<Item = &str> {
+        let sessions = self.subscribe.sessions.iter();
+        let cascades = sessions.filter_map(|session| session.cascade.as_ref());
+        let pushes = cascades.filter(|cascade| cascade.target.is_some());
+        pushes.filter_map(|cascade| {
+            let id = cascade.session.as_deref()?.rsplit('/').next()?;
+            // By a manager it has the node's name in front.
+            Some(id.split_once('~').map_or(id, |(_, id)| id))
+        })
+    }
+
     /// Takes in what another node says of the same stream: the earliest creation, nobody has left
     /// while somebody is there, all sessions.
     fn merge(&mut self, other: &Stream) {
@@ -274,6 +286,11 @@ mod tests {
         );
         assert_eq!(parent.viewers(&HashSet::from(["far-1"])), 1);
         assert_eq!(parent.far_session(), None);
+        let pushing = stream(
+            r#"{"id":"a","subscribe":{"sessions":[{"id":"v"},{"id":"n","cascade":{
+            "targetUrl":"http://m/api/whip/b/a","sessionUrl":"http://m/session/a/b~7"}}]}}"#,
+        );
+        assert_eq!(pushing.pushed_sessions().collect::<Vec<_>>(), ["7"]);
     }
 
     #[test]

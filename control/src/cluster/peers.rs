@@ -86,8 +86,10 @@ pub(crate) struct Seen {
     pub(crate) strategy: Option<Value>,
     pub(crate) info: Info,
     stream_sub_max: Option<u32>,
-    /// Sessions that it has on other nodes.
+    /// Sessions by which it gets streams from other nodes, there.
     far_sessions: Vec<String>,
+    /// Sessions by which it brings streams to other nodes, there.
+    pushed_sessions: Vec<String>,
     body: Bytes,
     failures: u32,
 }
@@ -213,6 +215,8 @@ impl Inner {
             let seen = self.seen.entry(peer.alias.clone()).or_default();
             let far = streams.iter().filter_map(Stream::far_session);
             seen.far_sessions = far.map(str::to_owned).collect();
+            let pushed = streams.iter().flat_map(Stream::pushed_sessions);
+            seen.pushed_sessions = pushed.map(str::to_owned).collect();
             seen.streams = Arc::new(streams);
             seen.body = body;
         }
@@ -222,9 +226,10 @@ impl Inner {
         let streams = seen.streams.clone();
         let relays = self.seen.values().flat_map(|seen| &seen.far_sessions);
         let relays: HashSet<&str> = relays.map(String::as_str).collect();
+        let pushes = self.pushes();
         let sightings = streams.iter().filter_map(|stream| {
             let name = StreamName::parse(&stream.id).ok()?;
-            Some((name, self.sighting(&peer.alias, stream, &relays)))
+            Some((name, self.sighting(&peer.alias, stream, &relays, &pushes)))
         });
         let sightings = sightings.collect();
         let was = self.cluster.node(&peer.alias).map(|node| node.status);
@@ -266,10 +271,28 @@ impl Inner {
         known.is_some_and(|known| known.same_way(peer))
     }
 
-    fn sighting(&self, at: &NodeName, stream: &Stream, relays: &HashSet<&str>) -> Sighting {
+    /// Who brings a stream to another node, by the id of the session there.
+    fn pushes(&self) -> HashMap<&str, &NodeName> {
+        let each = self.seen.iter();
+        let each = each.flat_map(|(node, seen)| {
+            let sessions = seen.pushed_sessions.iter();
+            sessions.map(move |session| (session.as_str(), node))
+        });
+        each.collect()
+    }
+
+    fn sighting(
+        &self,
+        at: &NodeName,
+        stream: &Stream,
+        relays: &HashSet<&str>,
+        pushes: &HashMap<&str, &NodeName>,
+    ) -> Sighting {
         let feed = stream.publisher().map_or(Feed::None, |session| {
-            let from = session.cascade.as_ref();
-            match from.and_then(|cascade| self.source(at, cascade, &stream.id)) {
+            let pulled = session.cascade.as_ref();
+            let pulled = pulled.and_then(|cascade| self.source(at, cascade, &stream.id));
+            let pushed = || pushes.get(session.id.as_str()).copied().cloned();
+            match pulled.or_else(pushed).filter(|from| from != at) {
                 Some(from) => Feed::Relay {
                     session: session.id.clone(),
                     from,

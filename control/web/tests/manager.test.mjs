@@ -21,12 +21,19 @@ test('links that lead back are not followed for ever', () => {
   assert.deepEqual(treeOf({ owner: 'a', links }), { node: 'a', children: [{ node: 'b', children: [] }] });
 });
 
-test('nodes that get the stream are no viewers', () => {
-  const stream = {
+test('what nodes get from each other is neither published nor watched', () => {
+  const source = {
     publish: { sessions: [{ id: 'p' }] },
-    subscribe: { sessions: [{ id: 'v' }, { id: 'n', cascade: { dst: 'http://x/whip/a' } }] },
+    subscribe: { sessions: [{ id: 'v' }, { id: 'pushed', cascade: { dst: 'http://x/whip/s' } }, { id: 'far' }] },
   };
-  assert.deepEqual(countsOf({ a: stream }), { a: { publishers: 1, viewers: 1 } });
+  const relay = {
+    publish: { sessions: [{ id: 'q', cascade: { src: 'http://a/whep/s', sessionUrl: 'http://a/session/s/far' } }] },
+    subscribe: { sessions: [] },
+  };
+  assert.deepEqual(countsOf({ a: source, b: relay }), {
+    a: { publishers: 1, viewers: 1 },
+    b: { publishers: 0, viewers: 0 },
+  });
 });
 
 test('a node that is being emptied says so while it answers', () => {

@@ -70,7 +70,7 @@ pub struct Negotiate {
 pub struct Live {
     /// Its turn.
     pub epoch: Epoch,
-    /// Its tracks with the codecs in use.
+    /// Its tracks with the codecs in use; those that were not heard yet are left out.
     pub tracks: Vec<TrackInfo>,
 }
 

@@ -305,13 +305,33 @@ fn mend(
         }
         Fault::LinkDown(child) | Fault::LinkBroken(child) => without(child).into_iter().collect(),
         Fault::Hungry(node) => link(cluster, stream, holding, node).into_iter().collect(),
-        Fault::Stray(node, session) => vec![end(node, session)],
+        Fault::Stray(node, session) => match adopted(cluster, stream, holding, node) {
+            Some(to) => vec![write(Some(to))],
+            None => vec![end(node, session)],
+        },
         Fault::Idle(node, session) => {
             let mut steps = vec![end(node, session)];
             steps.extend(without(node));
             steps
         }
     }
+}
+
+/// The tree with a link in it that somebody else made, if it fits in.
+fn adopted(
+    cluster: &Cluster,
+    stream: &StreamName,
+    holding: Option<&Holding>,
+    child: &NodeName,
+) -> Option<Holding> {
+    let sighting = cluster.nodes.get(child)?.streams.get(stream)?;
+    let Feed::Relay { from, .. } = &sighting.feed else {
+        return None;
+    };
+    let mut to = holding?.clone();
+    to.attach(child.clone(), from.clone(), cluster.bounds)
+        .ok()?;
+    Some(to)
 }
 
 fn link(

@@ -496,7 +496,7 @@ impl World {
 #[test]
 fn without_faults_a_stream_never_has_two_publishers() {
     let (mut joined, mut linked) = (0, 0);
-    for seed in 1..=400 {
+    for seed in 1..=1000 {
         let mut world = World::new(seed, 5, 3);
         for _ in 0..400 {
             world.traffic();
@@ -522,7 +522,7 @@ fn without_faults_a_stream_never_has_two_publishers() {
 
 #[test]
 fn after_faults_the_cluster_becomes_one_again() {
-    for seed in 1..=400 {
+    for seed in 1..=1000 {
         let mut world = World::new(seed, 5, 3);
         for turn in 0..400 {
             world.traffic();
@@ -597,6 +597,28 @@ fn viewers_of_a_broken_link_get_the_stream_another_way() {
     }
     let other = if publisher == node("n1") { "n2" } else { "n1" };
     assert_eq!(from(&world, other), Some(publisher));
+}
+
+#[test]
+fn a_link_that_somebody_else_made_is_kept_if_it_fits_in() {
+    let mut world = World::new(1, 3, 1);
+    let name = stream("a");
+    world.look(0);
+    assert!(world.session(&node("n0"), &name, Side::Publish));
+    world.pull(&node("n1"), &name, node("n0"));
+    // From a node that does not have it.
+    world.pull(&node("n2"), &stream("b"), node("n0"));
+    for at in ["n1", "n2"] {
+        assert!(world.session(&node(at), &name, Side::Subscribe));
+    }
+    for _ in 0..80 {
+        world.step();
+    }
+    let holding = &world.store[&name];
+    assert_eq!(holding.owner(), &node("n0"));
+    assert_eq!(holding.parent(&node("n1")), Some(&node("n0")));
+    let stray = &world.nodes[&node("n2")].streams[&stream("b")];
+    assert_eq!(stray.relay, None);
 }
 
 #[test]

@@ -36,6 +36,7 @@ impl Registry {
                 stream.claim = None;
                 replaced = stream.publisher.replace(session);
                 stream.tracks.clone_from(&answered.tracks);
+                stream.heard = false;
                 self.totals.opened[0] += 1;
                 self.publisher_count += 1;
             }
@@ -140,7 +141,11 @@ impl Registry {
             .publisher
             .and_then(|id| self.sessions.get(&id))
             .and_then(Session::epoch);
-        if current == Some(epoch) && stream.tracks != tracks {
+        if current != Some(epoch) {
+            return;
+        }
+        stream.heard = true;
+        if stream.tracks != tracks {
             stream.tracks = tracks;
             self.revision += 1;
         }

@@ -481,9 +481,15 @@ impl Registry {
     fn live(&self, name: &StreamName) -> Option<Live> {
         let stream = self.streams.get(name)?;
         let publisher = self.sessions.get(&stream.publisher?)?;
+        // Before the first packet it may be any of the agreed codecs.
+        let tracks = if stream.heard {
+            stream.tracks.clone()
+        } else {
+            Vec::new()
+        };
         Some(Live {
             epoch: publisher.epoch()?,
-            tracks: stream.tracks.clone(),
+            tracks,
         })
     }
 

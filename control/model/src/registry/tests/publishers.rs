@@ -110,3 +110,25 @@ fn epochs_only_grow_and_old_word_is_not_heard() {
         assert_eq!(world.view("a").tracks, []);
     }
 }
+
+#[test]
+fn viewers_are_held_against_what_was_heard_of_the_publisher_only() {
+    let mut world = World::new(Policy::default());
+    let publisher = world.join(Publish, "a");
+    let live = |world: &mut World| {
+        let (id, now) = (world.id(), world.now());
+        let owner = Principal::Anonymous;
+        let admitted = world.registry.subscribe(&name("a"), id, owner, now);
+        let admitted = admitted.expect("admitted");
+        (admitted.stream, admitted.live.expect("a publisher"))
+    };
+    let (stream, before) = live(&mut world);
+    assert_eq!(before.tracks, [], "it may send any of what was agreed on");
+    let heard = vec![track("VP8")];
+    world.registry.stream_up(stream, before.epoch, heard);
+    assert_eq!(live(&mut world).1.tracks, [track("VP8")]);
+    // The next one may send something else.
+    world.delete("a", publisher).expect("live");
+    world.join(Publish, "a");
+    assert_eq!(live(&mut world).1.tracks, []);
+}
