@@ -209,6 +209,41 @@ fn a_node_with_both_families_is_a_client_of_either() {
     watched(&Client::start(further.http, "cam", six), 30);
 }
 
+#[test]
+fn what_a_link_had_open_is_closed_when_it_is_over() {
+    let origin = node(&[]);
+    let publisher = Client::start(origin.http, "cam", Wish::publish());
+    eventually("it publishes", || publisher.seen().connected);
+    let edge = Process::serving(&["--set", "cascade.allow=127.0.0.1"]);
+    let open = || {
+        let folder = format!("/proc/{}/fd", edge.id());
+        std::fs::read_dir(folder).expect("it runs").count()
+    };
+    let once = || {
+        pull(edge.http(), "cam", origin.http, "cam");
+        let deleted = request(edge.http(), "DELETE", "/api/streams/cam", None);
+        assert_eq!(deleted.expect("an answer").status, 204);
+        // Refused there, so that only the offer was made.
+        let wish = json!({"sourceUrl": format!("http://{}/nothing", origin.http)});
+        assert_eq!(cascade(edge.http(), "none", &wish).status, 502);
+        eventually("the link is over", || {
+            metric(edge.http(), "whitewater_cascade_links", "") == 0.0
+        });
+    };
+    once();
+    let before = open();
+    (0..20).for_each(|_| once());
+    eventually_or(
+        "no more is open than before",
+        || open() <= before + 2,
+        || format!("{} after {before}", open()),
+    );
+    eventually("nor is there a session", || {
+        metric(edge.http(), "whitewater_shard_sessions", "") == 0.0
+            && sessions(origin.http, "cam", "subscribe").is_empty()
+    });
+}
+
 /// As [`push`], once the stream is there.
 fn push_when_live(http: SocketAddr, stream: &str, to: SocketAddr, name: &str) {
     let wish = json!({"targetUrl": whip(to, name)});
