@@ -7,7 +7,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use whitewater_link::{PictureCodec, Scale};
 
-use super::tests::{offer_to, track};
+use super::tests::{offer_to, start, track};
 use super::*;
 
 /// One picture of a layer and where its decoder comes from.
@@ -184,7 +184,7 @@ fn whatever_is_wished_in_order_everything_sent_can_be_decoded_and_nothing_is_mis
             rng.random_range(1..=4)
         };
         let mut track = track(MediaKind::Video);
-        let mut source = Source::new(&mut rng, Instant::now(), layers, is_scalable);
+        let mut source = Source::new(&mut rng, start(), layers, is_scalable);
         let mut seen = Seen {
             packets: Vec::new(),
             used: HashSet::new(),
@@ -278,7 +278,7 @@ fn losses_reordering_and_copies_never_use_a_number_twice_or_take_time_far_back()
             rng.random_range(1..=4)
         };
         let mut track = track(MediaKind::Video);
-        let mut source = Source::new(&mut rng, Instant::now(), layers, is_scalable);
+        let mut source = Source::new(&mut rng, start(), layers, is_scalable);
         let mut seen = Seen {
             packets: Vec::new(),
             used: HashSet::new(),

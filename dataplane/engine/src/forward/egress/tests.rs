@@ -9,6 +9,11 @@ use super::*;
 
 const OFFER: &str = include_str!("../../../../../tests/corpus/sdp/chrome-watch.sdp");
 
+/// A time to start from.
+pub(super) fn start() -> Instant {
+    Instant::now()
+}
+
 pub(super) fn track(kind: MediaKind) -> EgressTrack {
     let offer = Offer::parse(OFFER, &Limits::default()).expect("a recorded offer");
     let plan = judge(&offer, Role::Subscribe, &Capabilities::default()).expect("supported");
