@@ -4,7 +4,9 @@ use std::time::Instant;
 
 use whitewater_simnet::engine::drops::DropReason;
 use whitewater_simnet::link_types::{MediaKind, Selection};
-use whitewater_simnet::{Encoding, Link, PeerConfig, PeerId, Script, Shown, THREE_LAYERS, World};
+use whitewater_simnet::{
+    Encoding, Link, PeerConfig, PeerId, Script, Shown, THREE_LAYERS, Told, World,
+};
 
 use super::{SEEDS, ms, secs};
 
@@ -388,6 +390,45 @@ fn w_sim_3_a_layer_that_was_not_agreed_is_dropped_and_counted() {
         world.run_for(secs(4));
         assert!(world.drops(DropReason::UnknownLayer) > 50, "seed {seed}");
         assert_eq!(world.layers(publisher).len(), 4, "seed {seed}");
+        assert_seamless(&world, viewer, HALF_A_FRAME, &format!("seed {seed}"));
+        world.close_down();
+    }
+}
+
+#[test]
+fn layers_told_by_a_group_of_sources_are_chosen_like_others() {
+    for seed in SEEDS {
+        let mut world = World::new(seed);
+        let mut config = layered();
+        config.script.told = Told::BySource;
+        let publisher = world.publish("cam", &config, Link::good());
+        assert!(
+            !world.answer(publisher).contains("a=rid:"),
+            "there are none"
+        );
+        let viewer = world.viewer("cam", Link::good());
+        world.run_for(secs(4));
+        let layers = world.layers(publisher);
+        let told: Vec<_> = layers
+            .iter()
+            .map(|layer| (layer.rid.as_deref(), layer.spatial_id, layer.state.width))
+            .collect();
+        let expected = [
+            (Some("0"), 2, 640),
+            (Some("1"), 1, 320),
+            (Some("2"), 0, 160),
+        ];
+        assert_eq!(told, expected, "seed {seed}");
+        let from = world.now;
+        for rid in ["2", "0", "1"] {
+            world.select_rid(viewer, rid);
+            world.run_for(secs(2));
+        }
+        assert_eq!(
+            shown_layers(&world, viewer, from),
+            [0, 2, 0, 1],
+            "seed {seed}"
+        );
         assert_seamless(&world, viewer, HALF_A_FRAME, &format!("seed {seed}"));
         world.close_down();
     }

@@ -30,6 +30,6 @@ pub use far::Far;
 pub use link::{Burst, Link, Path};
 pub use media::{Content, NotOurs, Piece};
 pub use peer::{PeerConfig, Tracks, VideoFormat};
-pub use publisher::{Encoding, Published, Script, THREE_LAYERS};
+pub use publisher::{Encoding, Published, Script, THREE_LAYERS, Told};
 pub use viewer::{Heard, Shown, Track, Watched};
 pub use world::{PeerId, Tapped, Way, World};

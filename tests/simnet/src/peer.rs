@@ -9,7 +9,7 @@ use str0m::change::{SdpAnswer, SdpPendingOffer};
 use str0m::config::DtlsCert;
 use str0m::format::{Codec, FormatParams};
 use str0m::media::{
-    Direction, Frequency, KeyframeRequestKind, MediaKind, Mid, Simulcast, SimulcastLayer,
+    Direction, Frequency, KeyframeRequestKind, MediaKind, Mid, Rid, Simulcast, SimulcastLayer,
 };
 use str0m::net::{DatagramRecv, Protocol, Receive};
 use str0m::rtp::ExtensionMap;
@@ -17,7 +17,7 @@ use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
 use whitewater_link::{Epoch, SessionId, ShardIndex};
 
 use crate::link::Wire;
-use crate::publisher::{Published, Script};
+use crate::publisher::{Encoding, Published, Script, Told};
 use crate::viewer::Watched;
 
 /// A payload type of the video section.
@@ -115,6 +115,8 @@ pub(crate) struct Peer {
     pub(crate) video_pts: Vec<u8>,
     pending: Option<SdpPendingOffer>,
     outgoing: Vec<(SocketAddr, Vec<u8>)>,
+    /// Those of a group that the offer names.
+    sources: Vec<(u32, Rid)>,
 }
 
 /// Who and where a new peer is.
@@ -143,11 +145,9 @@ impl Peer {
             None => Direction::RecvOnly,
         };
         let mut changes = rtc.sdp_api();
-        let layers = config
-            .script
-            .layers
-            .iter()
-            .filter(|_| place.epoch.is_some());
+        let (script, publishes) = (&config.script, place.epoch.is_some());
+        let by_rid = publishes && script.told == Told::ByRid;
+        let layers = script.layers.iter().filter(|_| by_rid);
         let send: Vec<SimulcastLayer> = layers.map(|e| SimulcastLayer::new(e.rid)).collect();
         let simulcast = (!send.is_empty()).then(|| Simulcast {
             send,
@@ -158,6 +158,10 @@ impl Peer {
         let video_mid = (config.tracks != Tracks::Audio).then(|| add(MediaKind::Video, simulcast));
         let (offer, pending) = changes.apply().expect("an offer with sections");
         let mut offer = offer.to_sdp_string();
+        let mut sources = Vec::new();
+        if publishes && script.told == Told::BySource {
+            sources = group(&mut offer, &script.layers);
+        }
         if config.forged_fingerprint {
             offer = forge(&offer);
         }
@@ -187,6 +191,7 @@ impl Peer {
             video_pts: config.video.iter().map(|format| format.pt).collect(),
             pending: Some(pending),
             outgoing: Vec::new(),
+            sources,
         }
     }
 
@@ -197,6 +202,11 @@ impl Peer {
         let accepted = self.rtc.sdp_api().accept_answer(pending, parsed);
         accepted.expect("str0m takes our answer");
         self.answer = answer.to_owned();
+        for (ssrc, rid) in self.sources.drain(..) {
+            let mid = self.video_mid.expect("layers are of video");
+            let mut api = self.rtc.direct_api();
+            api.declare_stream_tx(ssrc.into(), None, mid, Some(rid));
+        }
     }
 
     /// Makes new credentials; the fragment for the PATCH.
@@ -365,6 +375,18 @@ fn rtc_config(config: &PeerConfig) -> RtcConfig {
 pub(crate) const TICK: Duration = Duration::from_micros(250);
 /// A peer is looked at this often even when it says nothing.
 const IDLE_MAX: Duration = Duration::from_secs(1);
+
+/// Names a source for each layer in the last section of an offer, beside the one it has.
+fn group(offer: &mut String, layers: &[Encoding]) -> Vec<(u32, Rid)> {
+    let rids = layers.iter().map(|layer| Rid::from(layer.rid));
+    let sources: Vec<(u32, Rid)> = (0x51_0000..).zip(rids).collect();
+    let names: Vec<String> = sources.iter().map(|(ssrc, _)| ssrc.to_string()).collect();
+    for name in &names {
+        offer.push_str(&format!("a=ssrc:{name} cname:layers\r\n"));
+    }
+    offer.push_str(&format!("a=ssrc-group:SIM {}\r\n", names.join(" ")));
+    sources
+}
 
 /// Another first byte in every fingerprint.
 fn forge(offer: &str) -> String {

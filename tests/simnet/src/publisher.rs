@@ -30,6 +30,8 @@ pub struct Script {
     pub encoding_takes: Duration,
     /// The layers it sends, in the offer's order; none: one without a rid.
     pub layers: Vec<Encoding>,
+    /// How the layers are told apart.
+    pub told: Told,
     /// Header extensions of video packets.
     pub video_extensions: fn() -> ExtensionValues,
     /// Header extensions of audio packets.
@@ -48,10 +50,20 @@ impl Default for Script {
             timestamp_start: 3_000_000_000,
             encoding_takes: Duration::from_millis(20),
             layers: Vec::new(),
+            told: Told::ByRid,
             video_extensions: ExtensionValues::default,
             audio_extensions: ExtensionValues::default,
         }
     }
+}
+
+/// How an offer says which layer is which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// By rids that packets carry (RFC 8853).
+    ByRid,
+    /// By a group of announced sources (`a=ssrc-group:SIM`), as older clients do.
+    BySource,
 }
 
 /// One simulcast layer: every picture, in another size.
