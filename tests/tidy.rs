@@ -270,6 +270,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "whitewater-sdp",
             "whitewater-srtp",
             "whitewater-rtp",
+            "whitewater-bwe",
             "whitewater-link",
         ],
     ),
@@ -283,6 +284,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("whitewater-sdp", &[]),
     ("whitewater-srtp", &[]),
     ("whitewater-rtp", &[]),
+    ("whitewater-bwe", &[]),
     (
         "whitewater-simnet",
         &["whitewater-engine", "whitewater-link", "whitewater-model"],
@@ -322,6 +324,7 @@ const SANS_IO: &[&str] = &[
     "dataplane/engine/src/",
     "dataplane/sdp/src/",
     "dataplane/rtp/src/",
+    "dataplane/bwe/src/",
     "dataplane/srtp/src/",
     "dataplane/link/src/",
     "control/model/src/",
