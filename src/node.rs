@@ -366,6 +366,8 @@ fn media_config(config: &Config) -> whitewater_dataplane::Config {
         half_open_timeout: seconds(config.limits.half_open_timeout_s),
         dead_peer_timeout: seconds(config.limits.dead_peer_timeout_s),
         silent_after: Duration::from_millis(config.publish.silent_after_ms.into()),
+        hold: Duration::from_micros(config.forward.hold_us.into()),
+        pad_runs: config.forward.pad_runs,
         codecs: codecs(&config.sdp),
     }
 }

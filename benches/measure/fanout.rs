@@ -31,9 +31,9 @@ pub(crate) fn run() -> Result<String, Failed> {
         .build()?;
     runtime.block_on(async {
         let mut servers = Vec::new();
-        for gso in [true, false] {
+        for (name, settings) in WAYS {
             for backend in backends {
-                servers.push(Measured::start(backend, gso, plan.viewers).await?);
+                servers.push(Measured::start(backend, name, settings, plan.viewers).await?);
             }
         }
         let mut text = String::new();
@@ -47,6 +47,24 @@ pub(crate) fn run() -> Result<String, Failed> {
         Ok(text)
     })
 }
+
+/// How servers send: what the table calls it, and the settings.
+const WAYS: &[(&str, &[&str])] = &[
+    (", GSO", &["media.gso=true"]),
+    (
+        ", GSO, 5 ms of hold",
+        &["media.gso=true", "forward.hold_us=5000"],
+    ),
+    (
+        ", GSO, 5 ms of hold, padded",
+        &[
+            "media.gso=true",
+            "forward.hold_us=5000",
+            "forward.pad_runs=true",
+        ],
+    ),
+    ("", &["media.gso=false"]),
+];
 
 struct Plan {
     viewers: u32,
@@ -74,12 +92,17 @@ struct Sample {
 }
 
 impl Measured {
-    async fn start(backend: &str, gso: bool, viewers: u32) -> Result<Self, Failed> {
-        let settings = [
-            format!("media.backend={backend}"),
-            format!("media.gso={gso}"),
-        ];
-        let server = Server::start(&settings.each_ref().map(String::as_str))?;
+    async fn start(
+        backend: &str,
+        name: &str,
+        settings: &[&str],
+        viewers: u32,
+    ) -> Result<Self, Failed> {
+        let backend_set = format!("media.backend={backend}");
+        let settings: Vec<&str> = std::iter::once(backend_set.as_str())
+            .chain(settings.iter().copied())
+            .collect();
+        let server = Server::start(&settings)?;
         let fleet = server.fleet().await?;
         let publisher = fleet.publish(STREAM, 0, program(Pacing::Burst)).await?;
         let mut members = Vec::new();
@@ -88,7 +111,6 @@ impl Measured {
             members.push(watch.await?);
         }
         publisher.leave().await;
-        let name = if gso { ", GSO" } else { "" };
         Ok(Measured {
             name: format!("{backend}{name}"),
             server,

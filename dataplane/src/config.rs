@@ -43,6 +43,10 @@ pub struct Config {
     pub dead_peer_timeout: Duration,
     /// A publisher this quiet may be replaced.
     pub silent_after: Duration,
+    /// How long video may wait for the rest of its frame; zero: not at all.
+    pub hold: Duration,
+    /// Whether packets are padded by a byte where that makes runs longer.
+    pub pad_runs: bool,
     /// Codecs to answer with; the order is the offer's.
     pub codecs: Vec<Codec>,
 }
@@ -68,6 +72,8 @@ impl Default for Config {
             half_open_timeout: Duration::from_secs(30),
             dead_peer_timeout: Duration::from_secs(35),
             silent_after: Duration::from_secs(3),
+            hold: Duration::ZERO,
+            pad_runs: false,
             codecs: FORWARDED.to_vec(),
         }
     }

@@ -319,6 +319,8 @@ impl ShardStart {
             silent_after: config.silent_after,
             sessions_max: config.sessions_max,
             panics: Panics::Contain,
+            hold: config.hold,
+            pad_runs: config.pad_runs,
             ..EngineConfig::default()
         };
         let shard = Shard {

@@ -294,6 +294,17 @@ sections! {
         redirect: RedirectUrl = RedirectUrl::default();
     }
 
+    /// How packets reach viewers.
+    Forward in forward {
+        /// Video may wait this long for the rest of its frame, so that more of it leaves in one
+        /// segmented send: less CPU with publishers that spread a frame over time, for as much more
+        /// delay. Sound never waits. 0: nothing does.
+        hold_us: u32 = 0, unit: "microseconds", range: 0..=5000;
+        /// Give a byte of padding to packets that are a byte shorter than others of their frame, so
+        /// that all of it leaves in one segmented send. Some receivers do not expect padding in media.
+        pad_runs: bool = false;
+    }
+
     /// What viewers meet.
     Play in play {
         /// A viewer of a stream without a publisher waits for one, or is refused with 409.

@@ -191,6 +191,7 @@ fn each_key_is_named_once_documented_and_bounded() {
 fn units_stand_at_the_end_of_the_names() {
     for key in Key::all().iter().filter(|key| key.section != "strategy") {
         let expected = match key.name.rsplit('_').find(|word| *word != "max") {
+            Some("us") => "microseconds",
             Some("ms") => "milliseconds",
             Some("s") => "seconds",
             Some("bytes") => "bytes",

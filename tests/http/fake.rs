@@ -447,8 +447,10 @@ impl Plane {
                             keyframes: 0,
                             repeated: Traffic::default(),
                             layer: session.layer,
+                            padding: Traffic::default(),
                             reception: Reception::default(),
                         }],
+                        available_bps: None,
                         silent_for: Duration::from_secs(3600),
                     })
                     .collect(),

@@ -2,6 +2,7 @@
 //!
 //! Virtual time only. A seed that fails is a bug, not bad luck.
 
+mod bandwidth;
 mod cascade;
 mod changes;
 mod hostile;

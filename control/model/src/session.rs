@@ -84,6 +84,8 @@ pub(crate) struct Session {
     pub(crate) traffic: Traffic,
     pub(crate) rate: RateMeter,
     pub(crate) video_rate: RateMeter,
+    /// What the path to a viewer carries, by the last report.
+    pub(crate) available_bps: Option<u64>,
 }
 
 impl Session {
@@ -113,6 +115,7 @@ impl Session {
             traffic: Traffic::default(),
             rate: RateMeter::default(),
             video_rate: RateMeter::default(),
+            available_bps: None,
         }
     }
 
@@ -200,6 +203,7 @@ impl Session {
             muted_audio: self.muted_audio,
             muted_video: self.muted_video,
             layer: layer.and_then(|layer| layer.rid.clone()),
+            available_bps: self.available_bps,
             stats: self.stats(now),
         }
     }

@@ -50,6 +50,9 @@ pub struct SessionView {
     pub muted_video: bool,
     /// The simulcast layer a viewer is sent, by its rid.
     pub layer: Option<String>,
+    /// What the path to a viewer carries, in bits per second; `None` for publishers and while it is
+    /// not known.
+    pub available_bps: Option<u64>,
     /// Its traffic.
     pub stats: Stats,
 }

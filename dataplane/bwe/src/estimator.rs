@@ -68,6 +68,10 @@ pub struct Estimator {
     full_us: Option<u64>,
     /// When losses were last what bounds the estimate.
     lossy_us: Option<u64>,
+    /// When the first report came.
+    first_us: Option<u64>,
+    /// Whether the path was tried: before that what arrives only says what was sent.
+    is_tried: bool,
     bps: Option<u64>,
 }
 
@@ -94,6 +98,8 @@ impl Estimator {
             judged_us: None,
             full_us: None,
             lossy_us: None,
+            first_us: None,
+            is_tried: false,
             bps: None,
         }
     }
@@ -193,10 +199,10 @@ impl Estimator {
     }
 
     /// The receiver's own estimate (REMB): all there is without transport-wide feedback, else an
-    /// upper bound.
-    pub fn remb(&mut self, now: Instant, bps: u64) {
+    /// upper bound. `None` takes it back.
+    pub fn remb(&mut self, now: Instant, bps: Option<u64>) {
         self.turn(now);
-        self.remb = Some((bps, self.now_us));
+        self.remb = bps.map(|bps| (bps, self.now_us));
         self.settle();
     }
 
@@ -223,7 +229,8 @@ impl Estimator {
         Some(self.origin + Duration::from_micros(at_us))
     }
 
-    /// What can be sent; `None` while nothing is known. Within the bounds.
+    /// What can be sent; `None` while nothing is known, until the first probes or a queue said more
+    /// than that what was sent arrived. Within the bounds.
     #[must_use]
     pub fn available_bps(&self) -> Option<u64> {
         self.bps
@@ -293,6 +300,7 @@ impl Estimator {
         };
         if rate.update(self.now_us, usage, arriving, round_trip_us) {
             self.full_us = Some(self.now_us);
+            self.is_tried = true;
             self.probes.reduced(self.now_us);
         }
         rate.set(
@@ -300,8 +308,11 @@ impl Estimator {
                 .clamp(bounds.min_bps as f64, bounds.max_bps as f64),
         );
         let delay_bps = rate.bps();
+        let first_us = *self.first_us.get_or_insert(self.now_us);
+        self.is_tried |= self.now_us - first_us >= TRIED_US || self.probes.is_done(delay_bps);
         self.loss.update(delay_bps, acknowledged);
         if self.loss.is_limiting() {
+            self.is_tried = true;
             self.lossy_us = Some(self.now_us);
         }
         self.settle();
@@ -358,7 +369,8 @@ impl Estimator {
             let age = self.now_us.saturating_sub(*at);
             self.rate.is_none() || age < REMB_US
         });
-        let measured = self.rate.as_ref().map(|rate| self.loss.bounded(rate.bps()));
+        let rate = self.rate.as_ref().filter(|_| self.is_tried);
+        let measured = rate.map(|rate| self.loss.bounded(rate.bps()));
         let bps = match (measured, remb) {
             (Some(bps), Some((remb, _))) => Some((bps as u64).min(remb)),
             (Some(bps), None) => Some(bps as u64),
@@ -380,6 +392,8 @@ const SILENCE_STEP_US: u64 = 1_000_000;
 const SILENCE_SHARE: f64 = 0.7;
 /// A receiver repeats its estimate every second or so.
 const REMB_US: u64 = 10_000_000;
+/// The first probes have their results by then.
+const TRIED_US: u64 = 2_000_000;
 /// For so long a path that was full is taken to carry no more than the estimate.
 const FULL_US: u64 = 30_000_000;
 const PACE_PERCENT: u64 = 250;

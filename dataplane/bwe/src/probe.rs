@@ -49,6 +49,8 @@ pub(crate) struct Probes {
     /// What the next one tries; `None`: twice the estimate.
     wanted_bps: Option<f64>,
     goal_bps: f64,
+    /// Whether one of them met a full path.
+    has_ended: bool,
 }
 
 impl Default for Probes {
@@ -61,6 +63,7 @@ impl Default for Probes {
             interval_us: INTERVAL_US,
             wanted_bps: Some(FIRST_BPS),
             goal_bps: 0.0,
+            has_ended: false,
         }
     }
 }
@@ -101,6 +104,11 @@ impl Probes {
         cluster.sent_bytes += size as u64;
         cluster.sent_packets += 1;
         cluster.id
+    }
+
+    /// Whether no more is to be learnt at once: the goal is reached, or a probe found its end.
+    pub(crate) fn is_done(&self, estimate: f64) -> bool {
+        self.has_ended || self.goal_bps > 0.0 && estimate >= self.goal_bps
     }
 
     /// Whether what was sent then met the queue that a probe makes.
@@ -211,7 +219,10 @@ impl Probes {
                     self.next_us = Some(now_us);
                 }
             }
-            Found::Full(_) => self.wanted_bps = None,
+            Found::Full(_) => {
+                self.wanted_bps = None;
+                self.has_ended = true;
+            }
         }
     }
 

@@ -495,11 +495,10 @@ const PUBLISH_EXTENSIONS: &[Extension] = &[
     Extension::DependencyDescriptor,
 ];
 
-/// Without transport-wide sequence numbers: until the viewers' bandwidth is estimated here their
-/// feedback would be parsed for nothing, and they estimate themselves (REMB) when it is absent.
 const SUBSCRIBE_EXTENSIONS: &[Extension] = &[
     Extension::Mid,
     Extension::AbsSendTime,
+    Extension::TransportSequence,
     Extension::AudioLevel,
     Extension::VideoOrientation,
     Extension::PlayoutDelay,

@@ -23,6 +23,10 @@ pub struct Config {
     pub sessions_max: u32,
     /// What a panic inside a session does.
     pub panics: Panics,
+    /// How long video may wait for the rest of its frame, so that runs get longer; zero: not at all.
+    pub hold: Duration,
+    /// Whether packets get a byte of padding where that makes runs longer.
+    pub pad_runs: bool,
     /// The wall clock when the engine is made, since 1970: what viewers' sender reports count
     /// from. Only differences matter to them.
     pub unix_time: Duration,
@@ -57,6 +61,8 @@ impl Default for Config {
             silent_after: Duration::from_secs(3),
             sessions_max: 50_000,
             panics: Panics::Contain,
+            hold: Duration::ZERO,
+            pad_runs: false,
             unix_time: Duration::ZERO,
         }
     }

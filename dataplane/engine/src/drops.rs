@@ -51,6 +51,8 @@ drop_reasons! {
     TooLate => "too_late",
     /// The viewer or the publisher muted this kind of media.
     Muted => "muted",
+    /// Video for a viewer whose path carries less than its stream, up to the next key frame.
+    PathFull => "path_full",
     /// A packet that could not be sealed for its viewer.
     SealRefused => "seal_refused",
     /// RTP from a viewer, which has nothing to send.
@@ -75,6 +77,11 @@ impl Drops {
     /// Counts one packet.
     pub fn count(&mut self, reason: DropReason) {
         self.0[reason as usize] += 1;
+    }
+
+    /// Counts several.
+    pub fn count_many(&mut self, reason: DropReason, count: usize) {
+        self.0[reason as usize] += count as u64;
     }
 
     /// How often it happened.

@@ -3,6 +3,7 @@
 mod closing;
 mod flow;
 mod layering;
+mod pacing;
 mod steering;
 mod timers;
 mod viewing;
@@ -29,6 +30,7 @@ use crate::clock::WallClock;
 use crate::config::{Config, Panics};
 use crate::drops::{DropReason, Drops};
 use crate::forward::batch::{Batch, Route};
+use crate::forward::egress::Packet;
 use crate::forward::stream::{Source, Stream};
 use crate::limits;
 use crate::session::ice::Credentials;
@@ -150,6 +152,10 @@ struct Core {
     wanted: Vec<(StreamId, u8)>,
     /// Streams whose layers changed.
     layered: Vec<StreamId>,
+    /// Of the stream that is being sent: packets for a later turn.
+    later: Vec<Packet>,
+    /// When the first of these has waited enough.
+    later_at: Option<Instant>,
     /// Streams with an owed request or a retry ahead.
     owed: Vec<StreamId>,
     owed_at: Option<Instant>,
@@ -187,6 +193,8 @@ impl Engine {
                 routes: HashMap::new(),
                 wheel: Wheel::new(now),
                 dirty: Vec::new(),
+                later: Vec::new(),
+                later_at: None,
                 wanted: Vec::new(),
                 layered: Vec::new(),
                 owed: Vec::new(),
@@ -242,7 +250,8 @@ impl Engine {
         out.pins.append(&mut self.core.out.pins);
         out.hang_ups.append(&mut self.core.out.hang_ups);
         out.closed_ports.append(&mut self.core.out.closed_ports);
-        [self.core.wheel.next(), self.core.owed_at]
+        let core = &self.core;
+        [core.wheel.next(), core.owed_at, core.later_at]
             .into_iter()
             .flatten()
             .min()
@@ -588,6 +597,9 @@ impl Session {
             Side::Viewer(viewer) => {
                 for track in viewer.tracks.iter_mut().filter(|t| t.kind == kind) {
                     track.mute(muted);
+                }
+                if let (MediaKind::Video, Some(downlink)) = (kind, &mut viewer.downlink) {
+                    core.drops.count_many(DropReason::Muted, downlink.clear());
                 }
             }
         }

@@ -23,7 +23,7 @@ pub const RUN_DATAGRAMS_MAX: usize = 64;
 /// Bytes of one segmented send: an IP packet of 65,535 bytes less headers, with room to spare.
 pub const RUN_SIZE_MAX: usize = 65_000;
 /// Room to put the head of a packet to a viewer together: 12 bytes, four of the extension block,
-/// and ten extensions of which four may have up to 255 bytes; and after it a whole payload, for
+/// and eleven extensions of which four may have up to 255 bytes; and after it a whole payload, for
 /// retransmissions.
 pub const HEADER_SIZE_MAX: usize = 1280 + 65_535;
 
@@ -52,6 +52,23 @@ pub const RTX_PER_DATAGRAM_MAX: usize = 256;
 pub const RTX_INTERVAL_DEFAULT: Duration = Duration::from_millis(20);
 /// A round trip measured longer counts as this: a viewer asks again for good reason then.
 pub const RTX_INTERVAL_MAX: Duration = Duration::from_millis(100);
+
+/// What a viewer's path is taken to carry, whatever it says: audio and a little more, and what no
+/// stream needs.
+pub const ESTIMATE_BPS_MIN: u64 = 50_000;
+/// The upper end of it.
+pub const ESTIMATE_BPS_MAX: u64 = 100_000_000;
+/// What a viewer's path is probed for where no layer asks for more: whether it carries this is
+/// known within a second of its first picture, for some 8 KB.
+pub const PROBE_GOAL_BPS: u64 = 2_000_000;
+/// Arrivals read from one RTCP datagram: at 250 ms between reports 8,000 packets a second.
+pub const ARRIVALS_PER_DATAGRAM_MAX: usize = 2 * whitewater_bwe::HISTORY_LEN;
+/// Packets that wait for a viewer's path: the largest key frame that arrives whole.
+pub const HELD_PACKETS_MAX: usize = 512;
+/// What waits is dropped up to the next key frame when it would take longer than this to leave.
+pub const HELD_TIME_MAX: Duration = Duration::from_millis(1_500);
+/// Retransmissions that wait for a viewer's path.
+pub const HELD_REPEATS_MAX: usize = 128;
 
 /// Packets of one compound RTCP datagram that are read.
 pub const RTCP_PACKETS_MAX: usize = 64;

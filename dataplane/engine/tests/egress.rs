@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use whitewater_engine::drops::DropReason;
+use whitewater_engine::limits;
 use whitewater_engine::session::keys::KeyCell;
 use whitewater_link::MediaKind;
 use whitewater_rtp::demux::{Kind, classify};
@@ -12,6 +13,7 @@ use whitewater_rtp::rtcp::{Compound, Packet, ReportBlock, SenderInfo, write};
 use whitewater_rtp::{RtpHeader, RtpPacket};
 use whitewater_simnet::str0m::crypto::dtls::SrtpProfile;
 use whitewater_simnet::str0m::format::Codec;
+use whitewater_simnet::str0m::rtp::{Extension, ExtensionMap};
 use whitewater_simnet::{Link, PeerConfig, PeerId, Script, Tapped, VideoFormat, Way, World};
 use whitewater_srtp::{
     KeyingMaterial, MasterKey, Profile, Role, SrtcpOpener, SrtcpSealer, SrtpOpener,
@@ -53,6 +55,13 @@ fn nothing_is_sealed_twice_under_one_index() {
             seen.packets_of(main) > 500 && seen.packets_of(repair) > 20,
             "seed {seed}"
         );
+        // Probes are of the same source as retransmissions, and of no other.
+        assert!(
+            seen.padding.len() > 5,
+            "seed {seed}: {}",
+            seen.padding.len()
+        );
+        assert!(seen.padding.iter().all(|ssrc| *ssrc == repair));
         assert_eq!(seen.goodbyes.len(), 3, "seed {seed}: {:?}", seen.goodbyes);
         // One counter for all sources of the connection.
         let indices: BTreeSet<u32> = seen.rtcp_indices.iter().copied().collect();
@@ -65,7 +74,11 @@ fn a_retransmission_is_the_packet_that_was_lost() {
     let mut world = World::new(SEEDS[0]);
     world.publisher("cam");
     world.tap();
-    let viewer = world.viewer("cam", Link::good().loss_down(0.1));
+    let config = PeerConfig {
+        extensions: Some(without_transport_numbers()),
+        ..PeerConfig::default()
+    };
+    let viewer = world.watch("cam", &config, Link::good().loss_down(0.1));
     world.run_for(secs(8));
     let seen = Seen::of(&world, viewer);
     let [main, repair] = seen.video_sources(&world, viewer);
@@ -90,6 +103,7 @@ fn a_retransmission_is_the_packet_that_was_lost() {
         count += 1;
     }
     assert!(count > 30, "{count}");
+    assert_eq!(seen.padding, [], "its numbers would come between");
 }
 
 #[test]
@@ -361,6 +375,70 @@ fn authentic_feedback_costs_bounded_work_whatever_it_says() {
 }
 
 #[test]
+fn every_packet_of_a_connection_has_the_next_transport_wide_number() {
+    // draft-holmer-rmcat-transport-wide-cc-extensions-01 §2: one counter for media,
+    // retransmissions and padding of all sources.
+    let mut world = World::new(SEEDS[1]);
+    world.publisher("cam");
+    world.tap();
+    let viewer = world.viewer("cam", Link::wifi().loss_down(0.05));
+    world.run_for(secs(6));
+    let id = transport_id(&world, viewer);
+    let key = keys(world.keys(viewer));
+    let mut opener = SrtpOpener::new(&key).expect("keys");
+    let mut expected = None;
+    let mut sources = BTreeSet::new();
+    for tapped in of_kind(&world, viewer, Way::Down, Kind::Rtp) {
+        let mut plain = vec![0; tapped.bytes.len()];
+        let size = opener.open(&tapped.bytes, &mut plain).expect("opens, once");
+        let packet = RtpPacket::parse(&plain[..size]).expect("RTP");
+        let value = packet.header().extension(id).expect("numbered");
+        let number = u16::from_be_bytes(value.try_into().expect("two bytes"));
+        assert_eq!(number, expected.unwrap_or(number));
+        expected = Some(number.wrapping_add(1));
+        sources.insert(packet.header().ssrc());
+    }
+    assert_eq!(sources.len(), 3, "audio, video, retransmissions");
+}
+
+#[test]
+fn lies_about_arrivals_move_the_liars_estimate_within_its_bounds_and_nobody_elses() {
+    for seed in SEEDS {
+        let mut world = World::new(seed);
+        world.publisher("cam");
+        // What it says itself is lost, so that only the lies are heard.
+        let liar = world.viewer("cam", Link::good());
+        let honest = world.viewer("cam", Link::good());
+        world.lose_up(liar, is_rtcp);
+        world.run_for(secs(3));
+        let mut feedback = Feedback::new(&world, liar);
+        let mut message = vec![0; 1_400];
+        for round in 0..200_u32 {
+            let size = match round % 5 {
+                // All received at once; all lost; time running backwards; numbers never given.
+                0 => twcc(&mut message, 0, 60_000, Some(0), round),
+                1 => twcc(&mut message, 0, 60_000, None, round),
+                2 => twcc(&mut message, 1, 500, Some(i16::MIN), round),
+                3 => twcc(&mut message, 40_000, 500, Some(1), !round),
+                _ => write::remb(&mut message, FEEDBACK_SSRC, 1 << 63, &[]).expect("room"),
+            };
+            feedback.inject(&mut world, &message[..size]);
+            world.run_for(ms(50));
+            let estimate = world.estimate(liar);
+            let bounds = limits::ESTIMATE_BPS_MIN..=limits::ESTIMATE_BPS_MAX;
+            assert!(
+                estimate.is_none_or(|bps| bounds.contains(&bps)),
+                "{estimate:?}"
+            );
+        }
+        assert_eq!(world.watched(honest).video.missing(), 0, "seed {seed}");
+        assert!(world.longest_freeze(honest) <= ms(60), "seed {seed}");
+        assert!(world.estimate(honest) > Some(1_000_000), "seed {seed}");
+        assert_eq!(world.closed(liar), None);
+    }
+}
+
+#[test]
 fn rtp_from_a_viewer_is_dropped() {
     let mut world = World::new(SEEDS[0]);
     world.publisher("cam");
@@ -393,6 +471,8 @@ struct Opened {
 #[derive(Default)]
 struct Seen {
     rtp: Vec<Opened>,
+    /// Packets of nothing but padding, by their source.
+    padding: Vec<u32>,
     reports: Vec<(Instant, SenderInfo)>,
     cnames: Vec<String>,
     goodbyes: Vec<u32>,
@@ -417,6 +497,10 @@ impl Seen {
                     let size = rtp.open(&tapped.bytes, &mut plain).expect("opens, once");
                     let packet = RtpPacket::parse(&plain[..size]).expect("RTP");
                     let header: &RtpHeader<'_> = packet.header();
+                    if packet.payload().is_empty() {
+                        seen.padding.push(header.ssrc());
+                        continue;
+                    }
                     seen.rtp.push(Opened {
                         at: tapped.at,
                         ssrc: header.ssrc(),
@@ -490,6 +574,76 @@ impl Feedback {
 }
 
 const FEEDBACK_SSRC: u32 = 0xfeed;
+
+/// What a peer that knows no transport-wide numbers offers.
+fn without_transport_numbers() -> ExtensionMap {
+    let standard = ExtensionMap::standard();
+    let mut map = ExtensionMap::empty();
+    for id in 1..=14 {
+        match standard.lookup(id) {
+            None | Some(Extension::TransportSequenceNumber) => {}
+            Some(extension) => map.set(id, extension.clone()),
+        }
+    }
+    map
+}
+
+/// The number under which a viewer's packets carry theirs.
+fn transport_id(world: &World, viewer: PeerId) -> u8 {
+    let line = world
+        .answer(viewer)
+        .lines()
+        .find(|line| line.contains("transport-wide-cc-extensions-01"));
+    let id = line.and_then(|line| line.strip_prefix("a=extmap:")?.split(' ').next());
+    id.and_then(|id| id.parse().ok()).expect("it is agreed on")
+}
+
+fn is_rtcp(datagram: &[u8]) -> bool {
+    classify(datagram) == Kind::Rtcp
+}
+
+/// A transport-wide report on `count` packets from `base` on, all of which arrived this long after
+/// the one before, or none.
+fn twcc(out: &mut [u8], base: u16, count: u16, delta: Option<i16>, reference: u32) -> usize {
+    let symbol: u16 = match delta {
+        None => 0,
+        Some(0..=255) => 1,
+        Some(_) => 2,
+    };
+    // As many as the message has room for deltas.
+    let count = match symbol {
+        0 => count,
+        _ => count.min(600),
+    };
+    let mut body = Vec::new();
+    for word in [FEEDBACK_SSRC, 1] {
+        body.extend_from_slice(&word.to_be_bytes());
+    }
+    body.extend_from_slice(&base.to_be_bytes());
+    body.extend_from_slice(&count.to_be_bytes());
+    body.extend_from_slice(&reference.to_be_bytes()[1..]);
+    body.push(reference as u8);
+    let mut left = count;
+    while left > 0 {
+        let run = left.min(0x1fff);
+        body.extend_from_slice(&(symbol << 13 | run).to_be_bytes());
+        left -= run;
+    }
+    for _ in 0..count {
+        match delta {
+            Some(delta @ 0..=255) => body.push(delta as u8),
+            Some(delta) => body.extend_from_slice(&delta.to_be_bytes()),
+            None => {}
+        }
+    }
+    while !body.len().is_multiple_of(4) {
+        body.push(0);
+    }
+    let words = (body.len() / 4) as u16;
+    out[..4].copy_from_slice(&[0x8f, 205, (words >> 8) as u8, words as u8]);
+    out[4..4 + body.len()].copy_from_slice(&body);
+    4 + body.len()
+}
 
 fn of_kind(world: &World, peer: PeerId, way: Way, kind: Kind) -> Vec<Tapped> {
     let all = world.tapped.iter();

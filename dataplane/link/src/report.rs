@@ -27,6 +27,9 @@ pub struct SessionReport {
     pub traffic: Traffic,
     /// Per track, in m-line order.
     pub tracks: Vec<TrackReport>,
+    /// What the path to a viewer carries, in bits per second; `None` for publishers and while it is
+    /// not known.
+    pub available_bps: Option<u64>,
     /// Time since anything authenticated was heard.
     pub silent_for: Duration,
 }
@@ -47,6 +50,8 @@ pub struct TrackReport {
     /// The layer a viewer is sent, by its place in the publisher's offer; `None` without simulcast
     /// and for publishers.
     pub layer: Option<u8>,
+    /// Padding to a viewer, by which it is learnt what its path carries; not part of `traffic`.
+    pub padding: Traffic,
     /// What a viewer reports of what it receives.
     pub reception: Reception,
 }

@@ -29,8 +29,10 @@ pub struct Path {
     pub reorder: f64,
     /// Share of datagrams that arrive twice.
     pub duplicate: f64,
-    /// What fits through; datagrams that would wait more than `QUEUE_MAX` are lost.
+    /// What fits through.
     pub bandwidth_bps: Option<u64>,
+    /// Datagrams that would wait longer than this before a full bandwidth are lost.
+    pub queue: Duration,
 }
 
 /// Losses that come together.
@@ -53,6 +55,7 @@ impl Default for Path {
             reorder: 0.0,
             duplicate: 0.0,
             bandwidth_bps: None,
+            queue: QUEUE,
         }
     }
 }
@@ -109,6 +112,14 @@ impl Link {
     #[must_use]
     pub fn duplicate(self, share: f64) -> Self {
         self.both(|path| path.duplicate = share)
+    }
+
+    /// Lets this much through towards the peer, with a queue of this length before it.
+    #[must_use]
+    pub fn bottleneck_down(mut self, bandwidth_bps: u64, queue: Duration) -> Self {
+        self.down.bandwidth_bps = Some(bandwidth_bps);
+        self.down.queue = queue;
+        self
     }
 
     /// Lets this much through in either direction.
@@ -177,7 +188,7 @@ impl Wire {
         let mut sent_at = now;
         if let Some(bandwidth_bps) = path.bandwidth_bps {
             let free_at = self.busy_until.map_or(now, |busy| busy.max(now));
-            if free_at - now > QUEUE_MAX {
+            if free_at - now > path.queue {
                 return self.lose();
             }
             let nanos = (size as u64 + HEADERS_SIZE) * 8 * 1_000_000_000 / bandwidth_bps.max(1);
@@ -212,8 +223,8 @@ fn unit(rng: &mut impl Rng) -> f64 {
 
 /// A datagram is overtaken by what is sent in the next 20 ms.
 pub(crate) const REORDER_BY_MAX: Duration = Duration::from_millis(20);
-/// The bottleneck's queue.
-pub(crate) const QUEUE_MAX: Duration = Duration::from_millis(200);
+/// The queue of a bottleneck of which nothing else is said.
+const QUEUE: Duration = Duration::from_millis(200);
 /// IPv4 and UDP.
 const HEADERS_SIZE: u64 = 28;
 

@@ -29,6 +29,8 @@ use crate::peer::{Peer, PeerConfig, Place, Side, TICK};
 use crate::publisher::Published;
 use crate::viewer::Watched;
 
+mod reports;
+
 /// A peer of a [`World`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PeerId(usize);

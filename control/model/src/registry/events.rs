@@ -189,6 +189,7 @@ impl Registry {
             add(total, grown);
             add(&mut session.traffic, grown);
             moved |= grown.packets > 0;
+            session.available_bps = entry.available_bps;
             session.rate.sample(now.mono, session.traffic.bytes);
             let video = entry.tracks.iter().filter(|t| t.kind == MediaKind::Video);
             let video_bytes = video.map(|track| track.traffic.bytes).sum();

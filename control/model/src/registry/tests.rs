@@ -116,6 +116,7 @@ impl World {
                     bytes,
                 },
                 tracks: Vec::new(),
+                available_bps: None,
                 silent_for: Duration::ZERO,
             }],
             run: LoopReport::default(),

@@ -39,6 +39,8 @@ struct Session<'a> {
     /// Ours: the rid of the simulcast layer a viewer is sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     layer: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    available_bitrate: Option<u64>,
     stats: Stats,
 }
 
@@ -169,6 +171,7 @@ fn session(view: &model::SessionView) -> Session<'_> {
         }),
         has_data_channel: view.has_data_channel,
         layer: view.layer.as_deref(),
+        available_bitrate: view.available_bps,
         stats: stats(view.stats),
     }
 }

@@ -107,7 +107,7 @@ fn any_bytes_leave_an_estimate_within_the_bounds() {
                 estimator.feedback(now, reference, (0..count).map(entry));
             }
             if random.next().is_multiple_of(10) {
-                estimator.remb(now, random.next());
+                estimator.remb(now, Some(random.next()));
             }
         });
     }
@@ -123,14 +123,14 @@ fn a_receivers_own_estimate_is_kept_within_the_bounds_and_forgotten() {
         (1_000_000, 1_000_000),
     ] {
         let mut estimator = Estimator::new(start, BOUNDS);
-        estimator.remb(start, bps);
+        estimator.remb(start, Some(bps));
         assert_eq!(estimator.available_bps(), Some(expected));
         check(&estimator);
     }
     // With arrivals to go by it is an upper bound, for as long as it is repeated.
     let estimator = told(|estimator, now, tenth, first| {
         if tenth < 300 {
-            estimator.remb(now, 600_000);
+            estimator.remb(now, Some(600_000));
         }
         let entries = span(estimator, first).map(|seq| (seq, Some(40)));
         estimator.feedback(now, (tenth * 100 / 64) as i32, entries);

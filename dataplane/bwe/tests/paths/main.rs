@@ -43,7 +43,7 @@ fn steps_of_the_path_are_followed_both_ways() {
             let seen = world.seen(0, span.clone());
             let what = format!("seed {seed}, {span:?}: {seen:?}");
             assert!(seen.utilisation >= least, "{what}");
-            assert!(seen.delay_ms_p95 < 100.0, "{what}");
+            assert!(seen.delay_ms_p95 < 130.0, "{what}");
         }
         let whole = world.seen(0, 5..90);
         assert!(whole.loss < 0.03, "seed {seed}: {whole:?}");

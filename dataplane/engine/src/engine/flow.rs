@@ -20,6 +20,7 @@ use crate::forward::egress::{Packet, Turn, bit};
 use crate::forward::extension;
 use crate::forward::ingress::{IngressTrack, KeyframeRequestForm};
 use crate::forward::pictures;
+use crate::forward::runs;
 use crate::forward::scale;
 use crate::forward::stream::Source;
 use crate::limits;
@@ -30,53 +31,82 @@ use crate::session::{Publisher, Session, Side, SourceTrack};
 impl Engine {
     /// Sends this turn's packets to the viewers here and to the shards that want them.
     pub(super) fn flush_streams(&mut self, now: Instant, send: &mut dyn FnMut(&mut Batch)) {
-        let send_time = self.core.send_time(now);
+        self.core.later_at = None;
         let mut dirty = std::mem::take(&mut self.core.dirty);
-        for id in dirty.drain(..) {
-            let Some(stream) = self.core.streams.get_mut(&id) else {
-                continue;
-            };
-            let Some(epoch) = stream.epoch else {
-                continue;
-            };
-            let mut packets = std::mem::take(&mut stream.pending);
-            let viewers = std::mem::take(&mut stream.viewers);
-            let tracks = stream.tracks.clone();
-            let mut waiting = false;
-            let turn = Turn {
-                now,
-                epoch,
-                tracks: &tracks,
-                packets: &packets,
-                send_time,
-            };
-            for &key in &viewers {
-                self.with_session(now, key, |session, core| {
-                    waiting |= session.forward(&turn, core);
-                });
-                if self.core.batch.is_full() {
-                    self.core.send_batch(send);
-                }
-            }
-            self.core.relay_packets(id, epoch, &mut packets);
-            let Some(stream) = self.core.streams.get_mut(&id) else {
-                continue;
-            };
-            // Nobody joins or leaves while the turn is flushed: leaving is at its end.
-            stream.viewers = viewers;
-            let kept = stream.viewers_admitted > 0;
-            for packet in packets.drain(..).filter(|_| kept) {
-                stream.keep(now, packet);
-            }
-            stream.pending = packets;
-            if waiting && stream.retry_at.is_none() {
-                let at = now + limits::KEYFRAME_RETRY_INTERVAL;
-                stream.retry_at = Some(at);
-                self.core.owe(id, at);
-            }
-        }
+        // A stream some of whose packets wait stays among them.
+        dirty.retain(|&id| self.flush_stream(now, id, send).is_some());
         self.core.dirty = dirty;
     }
+
+    /// Sends what may be sent of one stream; `Some` when the rest waits.
+    fn flush_stream(
+        &mut self,
+        now: Instant,
+        id: StreamId,
+        send: &mut dyn FnMut(&mut Batch),
+    ) -> Option<()> {
+        let send_time = self.core.send_time(now);
+        let stream = self.core.streams.get_mut(&id)?;
+        let epoch = stream.epoch?;
+        let mut packets = std::mem::take(&mut stream.pending);
+        let mut later = std::mem::take(&mut self.core.later);
+        let hold = self.core.config.hold;
+        let due = match hold.is_zero() {
+            true => None,
+            false => runs::part(now, hold, &mut packets, &mut later),
+        };
+        let viewers = std::mem::take(&mut stream.viewers);
+        let tracks = stream.tracks.clone();
+        self.core.relay_packets(id, epoch, &mut packets);
+        if self.core.config.pad_runs {
+            runs::even_out(&mut packets);
+        }
+        let mut waiting = false;
+        let turn = Turn {
+            now,
+            epoch,
+            tracks: &tracks,
+            packets: &packets,
+            send_time,
+            video_bytes: video_bytes(&packets),
+        };
+        for &key in &viewers {
+            self.with_session(now, key, |session, core| {
+                waiting |= session.forward(&turn, core);
+            });
+            if self.core.batch.is_full() {
+                self.core.send_batch(send);
+            }
+        }
+        let stream = self.core.streams.get_mut(&id)?;
+        // Nobody joins or leaves while the turn is flushed: leaving is at its end.
+        stream.viewers = viewers;
+        let kept = stream.viewers_admitted > 0;
+        for packet in packets.drain(..).filter(|_| kept) {
+            stream.keep(now, packet);
+        }
+        // Whichever of the two is empty is room for later turns.
+        (stream.pending, self.core.later) = match due {
+            Some(_) => (later, packets),
+            None => (packets, later),
+        };
+        if waiting && stream.retry_at.is_none() {
+            let at = now + limits::KEYFRAME_RETRY_INTERVAL;
+            stream.retry_at = Some(at);
+            self.core.owe(id, at);
+        }
+        let due = due?;
+        let earliest = self.core.later_at.map_or(due, |at| at.min(due));
+        self.core.later_at = Some(earliest);
+        Some(())
+    }
+}
+
+/// What a turn's video comes to, headers and all.
+fn video_bytes(packets: &[Packet]) -> usize {
+    let video = packets.iter().filter(|p| p.meta.kind == MediaKind::Video);
+    let sizes = video.map(|p| p.payload.len() + limits::RTX_HEADER_SIZE_TYPICAL);
+    sizes.sum()
 }
 
 impl Core {
@@ -116,6 +146,7 @@ impl Core {
         let packet_here = Packet {
             meta: packet.meta,
             payload: Arc::from(&packet.payload[..]),
+            padded: None,
         };
         self.take_packet(packet.stream, packet_here);
     }
@@ -509,6 +540,7 @@ impl Publisher {
                 extensions: extension::passed(&header.ext_vals),
             },
             payload: packet.payload,
+            padded: None,
         })
     }
 }

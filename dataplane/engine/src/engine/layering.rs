@@ -88,6 +88,10 @@ impl Session {
             count: rids.len(),
             states,
         };
+        // Whether the path carries the largest layer is worth knowing, with some to spare.
+        let active = stream.layers.iter().filter(|layer| layer.is_active);
+        let most = active.map(|layer| layer.bitrate_bps).max().unwrap_or(0);
+        viewer.goal_bps = limits::PROBE_GOAL_BPS.max(most.saturating_mul(3) / 2);
         let available = viewer.available_bps.or_else(|| viewer.remb.limit(now));
         let choice = &mut viewer.choice;
         let mut is_news = if rids.is_empty() {

@@ -150,6 +150,7 @@ impl Session {
         self.send_remb(now);
         self.send_reports(now, core);
         self.look_at_layers(now, core);
+        self.release(now, core);
         if self.connection_due.is_some_and(|due| due <= now) {
             if self.connection.time(now).is_err() {
                 self.closing = Some(if self.is_connected() {

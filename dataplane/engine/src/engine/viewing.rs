@@ -5,13 +5,14 @@ use std::time::Instant;
 use rand::RngExt;
 use whitewater_link::{Event, MediaKind};
 use whitewater_rtp::ext::AbsSendTime;
-use whitewater_rtp::rtcp::{Compound, Packet as Rtcp, ReportBlock, write};
+use whitewater_rtp::rtcp::{Compound, Packet as Rtcp, ReportBlock, Twcc, write};
 
 use super::Core;
 use crate::clock::WallClock;
 use crate::drops::{DropReason, Drops};
 use crate::forward::batch::{Batch, Route};
-use crate::forward::egress::{EgressTrack, Turn, Way};
+use crate::forward::downlink::{Again, Downlink};
+use crate::forward::egress::{EgressTrack, Pace, Turn, Way};
 use crate::limits;
 use crate::session::{CNAME_SIZE_MAX, Session, Side, Viewer};
 
@@ -28,10 +29,14 @@ impl Session {
         let Some((tracks, mut way)) = viewer.way(route, parts) else {
             return false;
         };
-        // One track after the other: audio between video packets would cut their runs.
-        for track in tracks {
+        way.begin(turn);
+        // One track after the other: audio between video packets would cut their runs. Audio is
+        // never held, so its place does not matter.
+        for (index, track) in (0..).zip(tracks) {
+            way.track = index;
             track.forward(turn, &mut way);
         }
+        way.end(turn.now);
         if viewer.uncarried != Some(turn.epoch)
             && viewer.tracks.iter().any(|t| t.lacks_codec_of(turn.epoch))
         {
@@ -80,6 +85,7 @@ impl Session {
         let mut wanted_layers = 0;
         let mut has_limit = false;
         let mut searches = 0;
+        let mut arrivals_left = limits::ARRIVALS_PER_DATAGRAM_MAX;
         for packet in Compound::new(compound).take(limits::RTCP_PACKETS_MAX) {
             let Side::Viewer(viewer) = &mut self.side else {
                 return;
@@ -113,6 +119,13 @@ impl Session {
                     for track in &mut viewer.tracks {
                         track.report.reception.bitrate_bps_max = Some(remb.bitrate_bps());
                     }
+                    viewer.limited(now);
+                }
+                Ok(Rtcp::Twcc(report)) => {
+                    let before = viewer.available_bps;
+                    arrivals_left = viewer.arrivals(now, &report, arrivals_left);
+                    // Up is looked at with the layers, every now and then; down cannot wait.
+                    has_limit |= viewer.available_bps < before || before.is_none();
                 }
                 Ok(_) => {}
                 Err(_) => core.drops.count(DropReason::Malformed),
@@ -147,18 +160,30 @@ impl Session {
         let Some((tracks, mut way)) = viewer.way(route, parts) else {
             return 0;
         };
-        let Some(track) = tracks.iter_mut().find(|t| t.ssrc() == media_ssrc) else {
+        let found = (0..).zip(tracks).find(|(_, t)| t.ssrc() == media_ssrc);
+        let Some((index, track)) = found else {
             return 0;
         };
+        if let Some(downlink) = &mut way.downlink {
+            downlink.turn(now);
+        }
         let mut count = 0;
         for seq in missing {
             count += 1;
-            if way.batch.is_over() {
+            let waits = way.downlink.as_mut().filter(|downlink| !downlink.is_open());
+            let is_refused = match waits {
+                Some(downlink) => !downlink.hold_again(Again { track: index, seq }),
+                None if way.batch.is_over() => true,
+                None => {
+                    track.resend(now, send_time, seq, kept, &mut way);
+                    false
+                }
+            };
+            if is_refused {
                 way.drops.count(DropReason::RetransmissionRefused);
-                continue;
             }
-            track.resend(now, send_time, seq, kept, &mut way);
         }
+        way.end(now);
         count
     }
 
@@ -240,7 +265,7 @@ impl Session {
         }
     }
 
-    fn route(&self) -> Option<Route> {
+    pub(super) fn route(&self) -> Option<Route> {
         let path = self.ice.path()?;
         Some(Route {
             destination: path.remote,
@@ -251,7 +276,7 @@ impl Session {
 
 impl Viewer {
     /// The tracks and the way to them, once the handshake is done.
-    fn way<'a>(
+    pub(super) fn way<'a>(
         &'a mut self,
         route: Route,
         (batch, header, drops): (&'a mut Batch, &'a mut [u8], &'a mut Drops),
@@ -262,6 +287,9 @@ impl Viewer {
             batch,
             header,
             drops,
+            downlink: self.downlink.as_deref_mut(),
+            pace: Pace::Free,
+            track: 0,
         };
         Some((&mut self.tracks, way))
     }
@@ -270,6 +298,37 @@ impl Viewer {
         for track in &mut self.tracks {
             track.received(now, clock, block);
         }
+    }
+
+    /// A transport-wide report; at most `left` of its arrivals are read. How many may still be.
+    fn arrivals(&mut self, now: Instant, report: &Twcc<'_>, left: usize) -> usize {
+        let can_pad = self.tracks.iter().any(EgressTrack::can_pad);
+        let goal_bps = if can_pad { self.goal_bps } else { 0 };
+        // Nobody reports on numbers that were not given.
+        let Some(downlink) = &mut self.downlink else {
+            return left;
+        };
+        let left = downlink.feedback(now, report, left, goal_bps);
+        self.available_bps = downlink.available_bps();
+        left
+    }
+
+    /// The viewer said what it can receive: as far as that is believed, it bounds the estimate, or
+    /// is all there is of one.
+    fn limited(&mut self, now: Instant) {
+        match self.remb.limit(now) {
+            Some(bps) => {
+                let made = || Box::new(Downlink::new(now));
+                self.downlink.get_or_insert_with(made).remb(now, Some(bps));
+            }
+            None => {
+                if let Some(downlink) = &mut self.downlink {
+                    downlink.remb(now, None);
+                }
+            }
+        }
+        let known = self.downlink.as_ref();
+        self.available_bps = known.and_then(|downlink| downlink.available_bps());
     }
 
     /// A request for a key frame: of which layers, one bit each; none when it names nothing of ours.

@@ -14,6 +14,8 @@ pub struct Choice {
     pub selection: Selection,
     /// Since when a larger layer has fitted.
     fits_since: Option<(u8, Instant)>,
+    /// Whether a larger layer was left because the network did not carry it.
+    was_too_much: bool,
 }
 
 /// The layers there are to choose from.
@@ -67,6 +69,7 @@ impl Choice {
         };
         if rate(current) > available {
             self.fits_since = None;
+            self.was_too_much = true;
             let fitting = allowed.last(|layer| rate(layer) <= available);
             return fitting.or(allowed.lowest());
         }
@@ -75,6 +78,11 @@ impl Choice {
             self.fits_since = None;
             return Some(current);
         };
+        if !self.was_too_much {
+            // It was not the network that the larger one was left for.
+            self.fits_since = None;
+            return Some(next);
+        }
         let since = match self.fits_since {
             Some((layer, since)) if layer == next => since,
             _ => now,
@@ -82,6 +90,7 @@ impl Choice {
         let fitted_for = now.saturating_duration_since(since);
         if fitted_for >= limits::LAYER_UP_AFTER {
             self.fits_since = None;
+            self.was_too_much = false;
             return Some(next);
         }
         self.fits_since = Some((next, since));

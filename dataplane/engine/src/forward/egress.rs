@@ -15,7 +15,8 @@ use whitewater_sdp::{Codec, CodecPlan, Feedback, TrackPlan, map_payload_types};
 use whitewater_srtp::SrtpSource;
 
 use super::batch::{Batch, Route};
-use super::header::{Layout, MidUse};
+use super::downlink::Downlink;
+use super::header::{Layout, MidUse, Stamp};
 use super::pictures::{self, PictureLine};
 use super::resend::{Budget, Resent};
 use super::ring::Ring;
@@ -33,6 +34,8 @@ pub struct Packet {
     pub meta: PacketMeta,
     /// Without padding; shared by all viewers of this shard.
     pub payload: Arc<[u8]>,
+    /// The payload and one byte of padding, where that makes a longer run.
+    pub padded: Option<Arc<[u8]>>,
 }
 
 /// One track a viewer is sent.
@@ -53,6 +56,8 @@ pub struct EgressTrack {
     timestamp: Option<TimestampMunger>,
     timestamp_start: u32,
     layout: Layout,
+    /// Whether its packets carry transport-wide numbers.
+    is_numbered: bool,
     mid: MidUse,
     main: SrtpSource,
     repair: Option<Repair>,
@@ -102,6 +107,8 @@ pub struct Turn<'a> {
     pub packets: &'a [Packet],
     /// The value of abs-send-time.
     pub send_time: [u8; 3],
+    /// Bytes of the video among them, headers and all.
+    pub video_bytes: usize,
 }
 
 /// The way out to one viewer.
@@ -116,6 +123,32 @@ pub struct Way<'a> {
     pub header: &'a mut [u8],
     /// What is not sent.
     pub drops: &'a mut Drops,
+    /// Numbers and pace, where the path is known.
+    pub downlink: Option<&'a mut Downlink>,
+    /// How this turn's video leaves.
+    pub pace: Pace,
+    /// Which of the viewer's tracks is sending.
+    pub track: u8,
+}
+
+impl Way<'_> {
+    /// What is written of the leaving of the next packet.
+    #[inline]
+    fn stamp(&self, send_time: [u8; 3]) -> Stamp {
+        let next = self.downlink.as_ref().map(|downlink| downlink.next_seq());
+        Stamp {
+            send_time,
+            transport_seq: next.unwrap_or(0),
+        }
+    }
+
+    /// Notes what left. `is_numbered`: with a number of the path's.
+    #[inline]
+    fn left(&mut self, size: usize, is_numbered: bool) {
+        if let Some(downlink) = &mut self.downlink {
+            downlink.left(size, is_numbered);
+        }
+    }
 }
 
 /// What the sequence numbers and timestamps are currently derived from.
@@ -153,6 +186,7 @@ impl EgressTrack {
     /// A track that has sent nothing. Its first numbers are below 2^15, so that a receiver that
     /// misses the first packets guesses the rollover counter right (RFC 3711 §3.3.1).
     pub fn new(plan: &TrackPlan, ssrcs: SenderSsrcs, start: Start) -> Self {
+        let layout = Layout::new(plan);
         let kind = match plan.kind {
             whitewater_sdp::MediaKind::Audio => MediaKind::Audio,
             whitewater_sdp::MediaKind::Video => MediaKind::Video,
@@ -167,6 +201,7 @@ impl EgressTrack {
                 keyframes: 0,
                 repeated: Traffic::default(),
                 layer: None,
+                padding: Traffic::default(),
                 reception: Reception::default(),
             },
             codecs: plan.codecs.clone(),
@@ -176,7 +211,8 @@ impl EgressTrack {
             seq: SeqMunger::new(u64::from(start.seq & 0x7fff)),
             timestamp: None,
             timestamp_start: start.timestamp,
-            layout: Layout::new(plan),
+            is_numbered: layout.is_numbered(),
+            layout,
             mid: MidUse::Said,
             main: SrtpSource::new(ssrcs.main),
             repair: ssrcs.rtx.map(|ssrc| Repair {
@@ -197,6 +233,11 @@ impl EgressTrack {
         }
     }
 
+    /// Whether its packets carry transport-wide numbers.
+    pub fn is_numbered(&self) -> bool {
+        self.is_numbered
+    }
+
     /// Whether something of this publisher could not be sent for want of a codec.
     pub fn lacks_codec_of(&self, epoch: Epoch) -> bool {
         self.uncarried == Some(epoch)
@@ -213,7 +254,12 @@ impl EgressTrack {
                 continue;
             }
             match self.rewrite(turn.now, turn.epoch, turn.tracks, &packet.meta) {
-                Ok(rewritten) => self.send(turn.send_time, packet, rewritten, way),
+                Ok(rewritten) if way.pace == Pace::Free || self.kind == MediaKind::Audio => {
+                    self.send(turn.send_time, packet, rewritten, way);
+                }
+                Ok(rewritten) => {
+                    self.send_or_hold(turn.epoch, turn.send_time, packet, rewritten, way);
+                }
                 Err(reason) => way.drops.count(reason),
             }
         }
@@ -290,8 +336,9 @@ impl EgressTrack {
         }
     }
 
+    /// Sends a packet under these numbers.
     #[inline]
-    fn send(
+    pub fn send(
         &mut self,
         send_time: [u8; 3],
         packet: &Packet,
@@ -299,6 +346,7 @@ impl EgressTrack {
         way: &mut Way<'_>,
     ) {
         let meta = &packet.meta;
+        let stamp = way.stamp(send_time);
         let fields = HeaderFields {
             marker: rewritten.marker,
             payload_type: rewritten.pt,
@@ -308,19 +356,24 @@ impl EgressTrack {
         };
         let (layout, main, outlet) = (&self.layout, &mut self.main, way.outlet);
         let written = layout
-            .write(way.header, fields, &meta.extensions, send_time, self.mid)
+            .write(way.header, fields, &meta.extensions, stamp, self.mid)
             .and_then(|len| way.header.split_at_mut_checked(len));
         let Some((header, rest)) = written else {
             return way.drops.count(DropReason::SealRefused);
         };
-        let payload = match rewritten.pictures {
-            None => &packet.payload[..],
+        let mut payload = &packet.payload[..];
+        if let (Some(padded), Some(first)) = (&packet.padded, header.first_mut()) {
+            payload = padded;
+            *first |= PADDING_BIT;
+        }
+        if let Some(numbers) = rewritten.pictures {
             // Only after a change of source: a copy of the payload, with other numbers.
-            Some(numbers) => match renumbered(rest, &packet.payload, numbers) {
-                Some(copy) => copy,
+            match renumbered(rest, payload, numbers) {
+                Some(copy) => payload = copy,
                 None => return way.drops.count(DropReason::SealRefused),
-            },
-        };
+            }
+        }
+        let header = &*header;
         let room = header.len() + payload.len() + outlet.rtp_overhead;
         let written = way.batch.write(way.route, room, |out| {
             let sealed = outlet
@@ -331,6 +384,7 @@ impl EgressTrack {
         let Some(size) = written else {
             return way.drops.count(DropReason::SealRefused);
         };
+        way.left(size, self.is_numbered);
         self.captured = Some((rewritten.timestamp, meta.captured_at));
         self.octets = self.octets.wrapping_add(packet.payload.len() as u32);
         self.report.traffic.count(size - outlet.rtp_overhead);
@@ -377,9 +431,10 @@ impl EgressTrack {
             ssrc: repair.source.ssrc(),
         };
         let passed = &meta.extensions;
+        let stamp = way.stamp(send_time);
         let written = self
             .layout
-            .write(way.header, fields, passed, send_time, MidUse::Said);
+            .write(way.header, fields, passed, stamp, MidUse::Said);
         let sealed = written.and_then(|header_len| {
             // The original sequence number goes before the payload: the packet is put together
             // in what is left of the header's room and sealed from there.
@@ -401,7 +456,10 @@ impl EgressTrack {
         });
         repair.next += 1;
         match sealed {
-            Some(size) => self.report.repeated.count(size - way.outlet.rtp_overhead),
+            Some(size) => {
+                way.left(size, self.is_numbered);
+                self.report.repeated.count(size - way.outlet.rtp_overhead);
+            }
             None => way.drops.count(DropReason::SealRefused),
         }
     }
@@ -640,6 +698,9 @@ fn renumbered<'a>(room: &'a mut [u8], payload: &[u8], numbers: PictureNumbers) -
     Some(copy)
 }
 
+/// RFC 3550 §5.1: the packet ends with padding.
+const PADDING_BIT: u8 = 0x20;
+
 /// The original sequence number in a retransmission (RFC 4588 §4).
 const OSN_SIZE: usize = 2;
 
@@ -663,6 +724,10 @@ fn codec_plan(kind: MediaKind, codec: &whitewater_link::CodecDescription) -> Opt
         feedback: Feedback::default(),
     })
 }
+
+mod pacing;
+
+pub use pacing::Pace;
 
 #[cfg(test)]
 mod switching;

@@ -20,6 +20,7 @@ pub struct Layout {
 enum Carried {
     Mid,
     AbsSendTime,
+    TransportSequence,
     AudioLevel,
     VideoOrientation,
     PlayoutDelay,
@@ -28,6 +29,15 @@ enum Carried {
     ColorSpace,
     AbsCaptureTime,
     DependencyDescriptor,
+}
+
+/// What is written of a packet's leaving.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stamp {
+    /// The value of abs-send-time.
+    pub send_time: [u8; 3],
+    /// Its transport-wide sequence number.
+    pub transport_seq: u16,
 }
 
 /// Whether a packet says which m-section it belongs to.
@@ -46,6 +56,7 @@ impl Layout {
             Some(match extension {
                 Extension::Mid => Carried::Mid,
                 Extension::AbsSendTime => Carried::AbsSendTime,
+                Extension::TransportSequence => Carried::TransportSequence,
                 Extension::AudioLevel => Carried::AudioLevel,
                 Extension::VideoOrientation => Carried::VideoOrientation,
                 Extension::PlayoutDelay => Carried::PlayoutDelay,
@@ -74,8 +85,13 @@ impl Layout {
         }
     }
 
-    /// Writes the header to the front of `out`; returns its length. `send_time` is the value of
-    /// abs-send-time.
+    /// Whether packets carry a transport-wide sequence number.
+    pub fn is_numbered(&self) -> bool {
+        let is_number = |(_, carried): &(u8, Carried)| *carried == Carried::TransportSequence;
+        self.entries.iter().any(is_number)
+    }
+
+    /// Writes the header to the front of `out`; returns its length.
     ///
     /// The same set of extensions is written for every packet that brings the same ones, so that
     /// packets of one size stay so. `None` when `out` is too short.
@@ -85,7 +101,7 @@ impl Layout {
         out: &mut [u8],
         fields: HeaderFields,
         passed: &PassedExtensions,
-        send_time: [u8; 3],
+        stamp: Stamp,
         mid: MidUse,
     ) -> Option<usize> {
         let long = |value: &Option<std::sync::Arc<[u8]>>| {
@@ -102,11 +118,15 @@ impl Layout {
         };
         let mut writer = HeaderWriter::new(out, fields, form).ok()?;
         for &(id, carried) in &self.entries {
-            let (level, orientation, content);
+            let (level, orientation, content, number);
             let value: Option<&[u8]> = match carried {
                 Carried::Mid if mid == MidUse::Left => None,
                 Carried::Mid => Some(self.mid.as_bytes()),
-                Carried::AbsSendTime => Some(&send_time),
+                Carried::AbsSendTime => Some(&stamp.send_time),
+                Carried::TransportSequence => {
+                    number = stamp.transport_seq.to_be_bytes();
+                    Some(&number)
+                }
                 Carried::AudioLevel => {
                     level = passed.audio_level.map(audio_level);
                     level.as_ref().map(|byte| &byte[..])
@@ -166,12 +186,18 @@ mod tests {
         ssrc: 11,
     };
 
+    const STAMP: Stamp = Stamp {
+        send_time: [1, 2, 3],
+        transport_seq: 0xfffe,
+    };
+
     fn plan() -> TrackPlan {
         let offer = Offer::parse(OFFER, &Limits::default()).expect("a recorded offer");
         let capabilities = Capabilities {
             extensions: vec![
                 Extension::Mid,
                 Extension::AbsSendTime,
+                Extension::TransportSequence,
                 Extension::VideoOrientation,
                 Extension::ColorSpace,
             ],
@@ -184,7 +210,7 @@ mod tests {
 
     fn write(layout: &Layout, passed: &PassedExtensions, mid: MidUse) -> Vec<u8> {
         let mut out = [0; 400];
-        let len = layout.write(&mut out, FIELDS, passed, [1, 2, 3], mid);
+        let len = layout.write(&mut out, FIELDS, passed, STAMP, mid);
         out[..len.expect("it fits")].to_vec()
     }
 
@@ -202,17 +228,37 @@ mod tests {
         let value = |extension| header.extension(plan.extension_id(&extension).expect("agreed"));
         assert_eq!(value(Extension::Mid), Some(plan.mid.as_bytes()));
         assert_eq!(value(Extension::AbsSendTime), Some(&[1, 2, 3][..]));
+        assert_eq!(value(Extension::TransportSequence), Some(&[0xff, 0xfe][..]));
         assert_eq!(value(Extension::VideoOrientation), Some(&[3][..]));
+        assert!(layout.is_numbered());
         assert_eq!(
             header.extensions().count(),
-            3,
+            4,
             "what was not agreed is not sent"
         );
         assert_eq!((header.sequence_number(), header.ssrc()), (7, 11));
 
         let bytes = write(&layout, &passed, MidUse::Left);
         let header = RtpHeader::parse(&bytes).expect("a header");
-        assert_eq!(header.extensions().count(), 2);
+        assert_eq!(header.extensions().count(), 3);
+    }
+
+    #[test]
+    fn every_packet_of_one_kind_has_a_header_of_one_length() {
+        // Else they would not share a run: numbers and times change, lengths do not.
+        let layout = Layout::new(&plan());
+        let mut out = [0; 400];
+        let mut lengths: Vec<Option<usize>> = Vec::new();
+        for transport_seq in [0, 1, 0xff, 0x100, u16::MAX] {
+            let stamp = Stamp {
+                transport_seq,
+                ..STAMP
+            };
+            let passed = PassedExtensions::default();
+            lengths.push(layout.write(&mut out, FIELDS, &passed, stamp, MidUse::Left));
+        }
+        lengths.dedup();
+        assert_eq!(lengths.len(), 1, "{lengths:?}");
     }
 
     #[test]
@@ -222,7 +268,7 @@ mod tests {
             color_space: Some(Arc::from(&[5; 28][..])),
             ..PassedExtensions::default()
         };
-        for (mixed, profile, count) in [(true, 0x1000, 3), (false, 0xbede, 2)] {
+        for (mixed, profile, count) in [(true, 0x1000, 4), (false, 0xbede, 3)] {
             plan.extmap_allow_mixed = mixed;
             let bytes = write(&Layout::new(&plan), &passed, MidUse::Said);
             let header = RtpHeader::parse(&bytes).expect("a header");
@@ -244,7 +290,7 @@ mod tests {
         for room in 0..20 {
             let mut out = vec![0; room];
             let passed = PassedExtensions::default();
-            let len = layout.write(&mut out, FIELDS, &passed, [0; 3], MidUse::Said);
+            let len = layout.write(&mut out, FIELDS, &passed, STAMP, MidUse::Said);
             assert_eq!(len, None, "{room}");
         }
     }

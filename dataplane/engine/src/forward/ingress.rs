@@ -92,6 +92,7 @@ impl IngressTrack {
                 keyframes: 0,
                 repeated: Traffic::default(),
                 layer: None,
+                padding: Traffic::default(),
                 reception: Reception::default(),
             },
         }

@@ -3,6 +3,7 @@
 
 pub mod batch;
 pub mod choice;
+pub mod downlink;
 pub mod egress;
 pub mod extension;
 pub mod header;
@@ -12,5 +13,6 @@ pub mod layers;
 pub mod pictures;
 pub mod resend;
 pub mod ring;
+pub mod runs;
 pub mod scale;
 pub mod stream;

@@ -127,6 +127,7 @@ mod tests {
                 extensions: PassedExtensions::default(),
             },
             payload: Arc::from(&seq.to_be_bytes()[..]),
+            padded: None,
         }
     }
 

@@ -83,7 +83,8 @@ impl Stream {
     }
 
     /// Keeps a forwarded packet to answer NACKs with.
-    pub fn keep(&mut self, now: Instant, packet: Packet) {
+    pub fn keep(&mut self, now: Instant, mut packet: Packet) {
+        packet.padded = None;
         let place = place(packet.meta.track, packet.meta.layer);
         if place >= self.kept.len() {
             self.kept.resize_with(place + 1, Ring::default);

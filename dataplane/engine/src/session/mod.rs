@@ -25,6 +25,7 @@ use crate::admission::Admission;
 use crate::config::Config;
 use crate::drops::DropReason;
 use crate::forward::choice::{Choice, Remb};
+use crate::forward::downlink::Downlink;
 use crate::forward::egress::{EgressTrack, Start};
 use crate::forward::ingress::{IngressTrack, NtpAnchor};
 use crate::forward::layers::IngressLayer;
@@ -125,15 +126,18 @@ pub struct Viewer {
     pub cname: Box<[u8]>,
     /// Its sender reports.
     pub reports: Reports,
+    /// The path to it, where anything can be learnt of that.
+    pub downlink: Option<Box<Downlink>>,
+    /// What the path carries, in bits per second; `None` while that is not known.
+    pub available_bps: Option<u64>,
+    /// What is worth probing the path for.
+    pub goal_bps: u64,
     /// The last publisher of whom control was told that this viewer lacks a codec.
     pub uncarried: Option<Epoch>,
     /// Its choice among the layers.
     pub choice: Choice,
     /// What it says it can receive.
     pub remb: Remb,
-    /// What the way to it can carry on all tracks together, once that is estimated here; until then
-    /// its own word counts.
-    pub available_bps: Option<u64>,
 }
 
 /// When a viewer is sent reports.
@@ -175,17 +179,21 @@ impl Session {
                         };
                         EgressTrack::new(track, ssrcs, start)
                     });
+                let tracks: Vec<EgressTrack> = tracks.collect();
+                let is_numbered = tracks.iter().any(EgressTrack::is_numbered);
                 let cname = admission.local.senders.first().map_or("", |s| &s.cname);
                 let cname = cname.bytes().take(CNAME_SIZE_MAX);
                 Side::Viewer(Viewer {
-                    tracks: tracks.collect(),
+                    tracks,
                     outlet: None,
                     cname: cname.collect(),
                     reports: Reports::default(),
+                    downlink: is_numbered.then(|| Box::new(Downlink::new(now))),
+                    available_bps: None,
+                    goal_bps: limits::PROBE_GOAL_BPS,
                     uncarried: None,
                     choice: Choice::default(),
                     remb: Remb::default(),
-                    available_bps: None,
                 })
             }
         };
@@ -239,6 +247,8 @@ impl Session {
         let mut due = self.heard_at + config.dead_peer_timeout;
         if let Side::Viewer(viewer) = &self.side {
             due = viewer.reports.at.map_or(due, |at| due.min(at));
+            let paced = viewer.downlink.as_ref().and_then(|path| path.due());
+            due = paced.map_or(due, |at| due.min(at));
         }
         if self.state == SessionState::Connected {
             due = due.min(self.heard_at + limits::DISCONNECTED_AFTER);
@@ -355,10 +365,15 @@ impl Session {
             traffic.packets += track.traffic.packets;
             traffic.bytes += track.traffic.bytes;
         }
+        let available_bps = match &self.side {
+            Side::Publisher(_) => None,
+            Side::Viewer(viewer) => viewer.available_bps,
+        };
         SessionReport {
             session: self.id,
             traffic,
             tracks,
+            available_bps,
             silent_for: now.saturating_duration_since(self.heard_at),
         }
     }

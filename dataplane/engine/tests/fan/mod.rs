@@ -38,7 +38,9 @@ impl Fan {
         let mut world = World::new(seed);
         let publisher = world.publisher("cam");
         for _ in 0..viewers {
-            world.viewer("cam", Link::good());
+            let viewer = world.viewer("cam", Link::good());
+            // Nothing is learnt of their paths, so that none is found to be full.
+            world.lose_up(viewer, is_rtcp);
         }
         world.run_for(Duration::from_secs(2));
         // Its packets would come between ours.
@@ -127,4 +129,9 @@ impl Fan {
             extensions: PassedExtensions::default(),
         }
     }
+}
+
+/// RFC 5761 §4.
+fn is_rtcp(datagram: &[u8]) -> bool {
+    matches!(datagram, [0x80..=0xbf, 192..=223, ..])
 }

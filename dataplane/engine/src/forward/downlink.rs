@@ -1,0 +1,291 @@
+//! The way to one viewer: how much it carries, and what waits for it.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use whitewater_bwe::{Bounds, Estimator, Pacer};
+use whitewater_link::Epoch;
+use whitewater_rtp::rtcp::Twcc;
+
+use super::egress::{Packet, Rewritten};
+use crate::limits;
+
+/// Numbers, history, estimate and pace of what one viewer is sent.
+///
+/// A packet costs a store of eight bytes and a few additions here, a turn two comparisons: nothing
+/// waits on a path that has room. What does wait are references to the packets all viewers share,
+/// with the numbers they leave under.
+#[derive(Debug)]
+pub struct Downlink {
+    estimator: Estimator,
+    pacer: Pacer,
+    now_ns: u64,
+    held: VecDeque<Held>,
+    held_bytes: usize,
+    /// Whose packets wait.
+    held_epoch: Option<Epoch>,
+    /// The RTP timestamp of the key frame that passed or waits last.
+    key_frame: Option<u32>,
+    again: VecDeque<Again>,
+    wake_at: Option<Instant>,
+    /// When the estimator has something to do, as it said after the last report or look.
+    estimator_at: Option<Instant>,
+}
+
+/// A packet of video that waits.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// Which of the viewer's tracks sends it.
+    pub track: u8,
+    /// Under which numbers.
+    pub rewritten: Rewritten,
+    /// All viewers' copy.
+    pub packet: Packet,
+}
+
+/// A retransmission that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Again {
+    /// Which of the viewer's tracks was asked.
+    pub track: u8,
+    /// For which number.
+    pub seq: u16,
+}
+
+/// What came of holding a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holding {
+    /// It waits; this many before it were dropped, up to the key frame it builds on.
+    Kept {
+        /// Dropped packets.
+        dropped: usize,
+    },
+    /// It was dropped, and with it this many in all: the next to be sent is a key frame.
+    Refused {
+        /// Dropped packets.
+        dropped: usize,
+    },
+}
+
+impl Downlink {
+    /// Of a viewer nothing is known of.
+    pub fn new(now: Instant) -> Self {
+        let bounds = Bounds {
+            min_bps: limits::ESTIMATE_BPS_MIN,
+            max_bps: limits::ESTIMATE_BPS_MAX,
+        };
+        Downlink {
+            estimator: Estimator::new(now, bounds),
+            pacer: Pacer::default(),
+            now_ns: 0,
+            held: VecDeque::new(),
+            held_bytes: 0,
+            held_epoch: None,
+            key_frame: None,
+            again: VecDeque::new(),
+            wake_at: None,
+            estimator_at: None,
+        }
+    }
+
+    /// The time of what follows.
+    #[inline]
+    pub fn turn(&mut self, now: Instant) {
+        self.estimator.turn(now);
+        self.now_ns = self.estimator.now_us() * 1_000;
+    }
+
+    /// Whether this much video may leave in one go.
+    #[inline]
+    pub fn admits(&self, bytes: usize) -> bool {
+        self.pacer.admits(self.now_ns, bytes) && self.held.is_empty() && self.again.is_empty()
+    }
+
+    /// The transport-wide number of the packet that leaves next.
+    #[inline]
+    pub fn next_seq(&self) -> u16 {
+        self.estimator.next_seq()
+    }
+
+    /// A packet left, as a datagram of `size` bytes, with a number of ours or without.
+    #[inline]
+    pub fn left(&mut self, size: usize, is_numbered: bool) {
+        self.pacer.spend(self.now_ns, size);
+        if is_numbered {
+            self.estimator.sent(size);
+        }
+    }
+
+    /// Whether a packet may leave now that waits for nothing before it.
+    pub fn is_open(&self) -> bool {
+        self.held.is_empty() && self.again.is_empty() && self.pacer.is_open(self.now_ns)
+    }
+
+    /// Keeps a packet of video until there is room for it.
+    ///
+    /// Bounded in time and number: what would wait too long is dropped up to the next key frame.
+    /// A key frame is not, so that a picture comes at all.
+    pub fn hold(&mut self, epoch: Epoch, held: Held) -> Holding {
+        let mut dropped = 0;
+        if self.held_epoch != Some(epoch) {
+            dropped = self.clear();
+            self.held_epoch = Some(epoch);
+        }
+        let is_key = held.packet.meta.keyframe_start
+            || self.key_frame == Some(held.rewritten.timestamp) && !self.held.is_empty();
+        if held.packet.meta.keyframe_start {
+            self.key_frame = Some(held.rewritten.timestamp);
+        }
+        let bytes = self.held_bytes + held.size();
+        let is_late = self.pacer.time_of(bytes) > limits::HELD_TIME_MAX;
+        if self.held.len() < limits::HELD_PACKETS_MAX && (is_key || !is_late) {
+            self.push(held);
+            return Holding::Kept { dropped };
+        }
+        // The last key frame that waits, and whether it is all that does.
+        let begins = |held: &Held| held.packet.meta.keyframe_start;
+        match self.held.iter().rposition(begins) {
+            Some(at) if at > 0 => {
+                for gone in self.held.drain(..at) {
+                    self.held_bytes -= gone.size();
+                }
+                self.push(held);
+                Holding::Kept {
+                    dropped: dropped + at,
+                }
+            }
+            Some(_) => Holding::Refused {
+                dropped: dropped + 1,
+            },
+            None => Holding::Refused {
+                dropped: dropped + self.clear() + 1,
+            },
+        }
+    }
+
+    /// Notes a key frame that left without waiting.
+    pub fn note_key_frame(&mut self, timestamp: u32) {
+        self.key_frame = Some(timestamp);
+    }
+
+    /// Keeps a retransmission until there is room for it; false when too many wait.
+    pub fn hold_again(&mut self, again: Again) -> bool {
+        let has_room = self.again.len() < limits::HELD_REPEATS_MAX;
+        if has_room {
+            self.again.push_back(again);
+        }
+        has_room
+    }
+
+    /// Takes out a retransmission that may leave now. They go first: who asked for them waits
+    /// already.
+    pub fn take_again(&mut self) -> Option<Again> {
+        if !self.pacer.is_open(self.now_ns) {
+            return None;
+        }
+        self.again.pop_front()
+    }
+
+    /// Takes out a packet of video that may leave now.
+    pub fn take_held(&mut self) -> Option<Held> {
+        if !self.pacer.is_open(self.now_ns) || !self.again.is_empty() {
+            return None;
+        }
+        let held = self.held.pop_front()?;
+        self.held_bytes -= held.size();
+        Some(held)
+    }
+
+    /// Forgets the video that waits; how much of it there was.
+    pub fn clear(&mut self) -> usize {
+        let count = self.held.len();
+        self.held.clear();
+        self.held_bytes = 0;
+        count
+    }
+
+    /// Whose video waits.
+    pub fn held_epoch(&self) -> Option<Epoch> {
+        self.held_epoch.filter(|_| !self.held.is_empty())
+    }
+
+    /// Packets that wait.
+    pub fn held_len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// After what left or was held: when to look again.
+    pub fn settle(&mut self, now: Instant) {
+        let waits = !self.held.is_empty() || !self.again.is_empty();
+        let pause = self.pacer.next_ns(self.now_ns).saturating_sub(self.now_ns);
+        self.wake_at = waits.then(|| now + Duration::from_nanos(pause));
+    }
+
+    /// When there is something to do.
+    #[inline]
+    pub fn due(&self) -> Option<Instant> {
+        match (self.wake_at, self.estimator_at) {
+            (Some(wake_at), Some(at)) => Some(wake_at.min(at)),
+            (wake_at, at) => wake_at.or(at),
+        }
+    }
+
+    /// Does what is due; bytes of padding that are to leave now.
+    pub fn poll(&mut self, now: Instant) -> usize {
+        self.turn(now);
+        let is_due = self.estimator_at.is_some_and(|at| at <= now);
+        let padding = if is_due { self.estimator.poll(now) } else { 0 };
+        self.pace();
+        padding
+    }
+
+    /// Takes a transport-wide feedback message, of which at most `left` arrivals are read; how many
+    /// are left for the rest of its datagram. `goal_bps` is what is worth probing for.
+    pub fn feedback(
+        &mut self,
+        now: Instant,
+        report: &Twcc<'_>,
+        left: usize,
+        goal_bps: u64,
+    ) -> usize {
+        let entries = report.entries().take(left);
+        let entries = entries.map(|entry| (entry.seq, entry.delta_250us));
+        let reference = report.reference_time();
+        self.estimator.feedback(now, reference, entries);
+        // Only now is it sure that probes would be reported on.
+        self.estimator.set_goal(goal_bps);
+        self.now_ns = self.estimator.now_us() * 1_000;
+        self.pace();
+        left.saturating_sub(usize::from(report.status_count()))
+    }
+
+    /// Takes the viewer's own estimate; `None` when that is not believed.
+    pub fn remb(&mut self, now: Instant, bps: Option<u64>) {
+        self.estimator.remb(now, bps);
+        self.pace();
+    }
+
+    /// What the path carries, if that is known.
+    pub fn available_bps(&self) -> Option<u64> {
+        self.estimator.available_bps()
+    }
+
+    fn push(&mut self, held: Held) {
+        self.held_bytes += held.size();
+        self.held.push_back(held);
+    }
+
+    fn pace(&mut self) {
+        self.estimator_at = self.estimator.due();
+        self.estimator.pace(&mut self.pacer);
+    }
+}
+
+impl Held {
+    fn size(&self) -> usize {
+        self.packet.payload.len() + limits::RTX_HEADER_SIZE_TYPICAL
+    }
+}
+
+#[cfg(test)]
+mod tests;
