@@ -50,7 +50,7 @@ impl Manager {
             server,
             embedded,
             nodes,
-            notes: effective.notes.clone(),
+            notes: notes(effective),
         })
     }
 
@@ -114,7 +114,28 @@ fn refuse(own: &Config, config: &Config) -> Result<(), StartError> {
              --embedded 3, or let them register in --etcd URL",
         ));
     }
+    if is_guarded(config) && config.auth.secret.is_empty() && !config.cluster.etcd.is_empty() {
+        return Err(StartError::Config(
+            "cluster.etcd is for several managers, and what one of them gives, tokens and session \
+             URLs, is to hold at the others: set auth.secret, the same for all",
+        ));
+    }
     whitewater_control::check_tls(&security::tls(own)).map_err(StartError::Tls)
+}
+
+fn notes(effective: &Effective) -> Vec<String> {
+    let mut notes = effective.notes.clone();
+    if is_guarded(&effective.config) && effective.config.auth.secret.is_empty() {
+        let note =
+            "auth.secret is not set: session URLs and tokens given here end with this process";
+        notes.push(note.to_owned());
+    }
+    notes
+}
+
+/// Whether anybody is asked for credentials.
+fn is_guarded(config: &Config) -> bool {
+    node::auth_config(&config.auth).asks() || !config.manager.accounts.is_empty()
 }
 
 fn manager_config(own: &Config, config: &Config, embedded: &[NodeEntry]) -> ManagerConfig {
@@ -200,6 +221,10 @@ mod tests {
         let everywhere = ("manager.listen", "0.0.0.0:8888");
         assert!(refusal(&[node, everywhere]).is_some_and(|text| text.contains("auth.tokens")));
         assert_eq!(refusal(&[node, everywhere, ("auth.open", "true")]), None);
+        let etcd = ("cluster.etcd", "http://127.0.0.1:2379");
+        let issuer = ("auth.jwks_url", "https://id.example/keys");
+        assert!(refusal(&[etcd, issuer]).is_some_and(|text| text.contains("auth.secret")));
+        assert_eq!(refusal(&[node, issuer]), None);
         // The node's own address is not the manager's.
         assert_eq!(refusal(&[node, ("http.listen", "0.0.0.0:7777")]), None);
     }

@@ -115,7 +115,19 @@ fn who_logs_in_may_make_tokens_and_nodes_are_shown_their_own() {
     assert_eq!(send(http, "DELETE", &session, "", None).0, 401);
     let elsewhere = session.replace("/cam/", "/other/");
     assert_eq!(send(http, "DELETE", &elsewhere, &scoped, None).0, 403);
+    // Another token's session is as good as none, whatever the token may do with the stream.
+    let other = json(json!({"id": "cam", "duration": 60, "publish": true, "subscribe": true}));
+    let other = Some(("application/json", other.as_str()));
+    let other = token_of(&send(http, "POST", "/api/token", &root, other).1);
+    assert_eq!(send(http, "DELETE", &session, &other, None).0, 404);
+    let (bare, _) = session.rsplit_once('~').expect("a mark");
+    assert_eq!(send(http, "DELETE", bare, &scoped, None).0, 404);
     assert_eq!(send(http, "DELETE", &session, &scoped, None).0, 204);
+    // Those who look after all may end every one.
+    let (status, body, location) = send(http, "POST", "/whip/cam", &scoped, sdp);
+    assert_eq!(status, 201, "{body}");
+    let session = location.expect("a location");
+    assert_eq!(send(http, "DELETE", &session, &root, None).0, 204);
     for text in [manager.output(), manager.errors()] {
         assert!(
             !text.contains("hush-word") && !text.contains("node-token"),

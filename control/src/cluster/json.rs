@@ -155,7 +155,7 @@ impl Stream {
         pushes.filter_map(|cascade| {
             let id = cascade.session.as_deref()?.rsplit('/').next()?;
             // By a manager it has the node's name in front.
-            Some(id.split_once('~').map_or(id, |(_, id)| id))
+            Some(id.split('~').nth(1).unwrap_or(id))
         })
     }
 
@@ -288,7 +288,7 @@ mod tests {
         assert_eq!(parent.far_session(), None);
         let pushing = stream(
             r#"{"id":"a","subscribe":{"sessions":[{"id":"v"},{"id":"n","cascade":{
-            "targetUrl":"http://m/api/whip/b/a","sessionUrl":"http://m/session/a/b~7"}}]}}"#,
+            "targetUrl":"http://m/api/whip/b/a","sessionUrl":"http://m/session/a/b~7~mark"}}]}}"#,
         );
         assert_eq!(pushing.pushed_sessions().collect::<Vec<_>>(), ["7"]);
     }

@@ -62,6 +62,19 @@ impl Signer {
         }
     }
 
+    /// What proves that a session was made by this one, in hexadecimal digits. All managers with
+    /// the same secret say the same.
+    pub(super) fn mark(&self, owner: &str, session: &str) -> String {
+        let mut context = hmac::Context::with_key(&self.key);
+        for part in ["session", owner, session] {
+            context.update(&part.len().to_be_bytes());
+            context.update(part.as_bytes());
+        }
+        let tag = context.sign();
+        let bytes = tag.as_ref().iter().take(MARK_SIZE);
+        bytes.map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// RFC 7515 §3.1, HS256.
     fn sign(&self, id: &str, lasts: Duration, mode: u8) -> Token {
         let claims = Claims {
@@ -133,6 +146,8 @@ fn base64(bytes: &[u8]) -> String {
     text.unwrap_or_default().to_owned()
 }
 
+/// Guessing takes 2^127 requests.
+const MARK_SIZE: usize = 16;
 const HEADER: &[u8] = br#"{"alg":"HS256","typ":"JWT"}"#;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Ten years.

@@ -393,7 +393,8 @@ impl Manager {
         if is_made {
             kept.settle();
         }
-        match proxy::answer(self, peer, stream, response) {
+        let owner = proxy::Owner::of(self, request);
+        match proxy::answer(self, peer, stream, &owner, response) {
             Ok(response) if status == StatusCode::SERVICE_UNAVAILABLE => {
                 drop(response);
                 Outcome::NotThere(Problem::overloaded("the nodes that could do this are full"))

@@ -1,7 +1,8 @@
 //! Hands requests on to a node and its answers back, so that the URLs in them lead here again.
 //!
 //! A session's URL at the manager has the node's name in front of the session's id,
-//! `/session/{stream}/{node}~{id}`: no manager has to remember anything.
+//! `/session/{stream}/{node}~{id}`, and where somebody is asked for credentials a mark behind it
+//! that proves whose it is: no manager has to remember anything.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -23,9 +24,10 @@ use whitewater_model::{Error, StreamName};
 
 use super::courier::{self, CallError};
 use super::drain::Drains;
+use super::login::{self, Signer};
 use super::peers::Peer;
 use super::{CallCounters, Manager};
-use crate::auth::Rights;
+use crate::auth::{self, Rights};
 use crate::http::path;
 use crate::http::problem::Problem;
 use crate::http::request::Request;
@@ -37,6 +39,37 @@ use crate::http::router::{ACCEPT_PATCH, ACCEPT_POST};
 pub(super) struct SessionPath {
     node: NodeName,
     id: String,
+    mark: Option<String>,
+}
+
+/// Who makes a session, where anybody is asked.
+pub(super) struct Owner<'a> {
+    signer: &'a Signer,
+    who: Option<String>,
+}
+
+impl<'a> Owner<'a> {
+    pub(super) fn of(manager: &'a Manager, request: &Request) -> Self {
+        let query = request.uri().query().unwrap_or_default();
+        let asks = manager.config.http.auth.asks();
+        Owner {
+            signer: &manager.signer,
+            who: asks.then(|| auth::bearer_of(&request.headers, query).unwrap_or_default()),
+        }
+    }
+
+    fn mark(&self, node: &NodeName, id: &str) -> Option<String> {
+        let session = format!("{node}~{id}");
+        self.who.as_ref().map(|who| self.signer.mark(who, &session))
+    }
+
+    fn made(&self, session: &SessionPath) -> bool {
+        let own = self.mark(&session.node, &session.id);
+        own.is_none_or(|own| {
+            let shown = session.mark.as_deref();
+            shown.is_some_and(|shown| login::is_same(&own, shown))
+        })
+    }
 }
 
 /// `/session/{stream}/{session}` and all below; `rest` is what follows, with its slash.
@@ -51,6 +84,11 @@ pub(super) async fn session(
     request.grant.on(stream, Rights::ANY)?;
     let gone = || Problem::from(Error::NoSuchSession);
     let found = manager.find(stream, session).ok_or_else(gone)?;
+    let owner = Owner::of(manager, request);
+    // Another one's is as good as none, but for those who look after all.
+    if !owner.made(&found) {
+        request.grant.on_all(Rights::ADMIN).map_err(|_| gone())?;
+    }
     let peer = manager.peers.get(&found.node).ok_or_else(gone)?;
     if !rest.bytes().all(|b| is_plain(b) || b == b'/') {
         return Err(gone());
@@ -86,27 +124,27 @@ pub(super) async fn session(
     };
     CallCounters::count(&manager.calls.answered);
     if is_event_stream(response.headers()) {
-        return events(manager, &peer, stream, response);
+        return events(manager, &peer, stream, &owner, response);
     }
     let (parts, body) = response.into_parts();
     let body = courier::collect(body, ANSWER_SIZE_MAX, deadline).await;
     let body = body.map_err(unreachable)?;
-    answer(
-        manager,
-        &peer,
-        stream,
-        hyper::Response::from_parts(parts, body),
-    )
+    let response = hyper::Response::from_parts(parts, body);
+    answer(manager, &peer, stream, &owner, response)
 }
 
 impl Manager {
     /// By the name in it; by what was seen for an id as the node has it.
     fn find(&self, stream: &StreamName, session: &str) -> Option<SessionPath> {
-        if let Some((node, id)) = session.split_once('~') {
+        if let Some((node, rest)) = session.split_once('~') {
+            let (id, mark) = match rest.split_once('~') {
+                Some((id, mark)) => (id, Some(mark.to_owned())),
+                None => (rest, None),
+            };
             let is_id = id.bytes().all(is_plain) && !id.is_empty() && id.len() <= ID_LEN_MAX;
             let node = NodeName::parse(node).ok()?;
             let id = id.to_owned();
-            return is_id.then_some(SessionPath { node, id });
+            return is_id.then_some(SessionPath { node, id, mark });
         }
         let inner = self.peers.lock();
         let found = inner.peers().find(|peer| {
@@ -126,6 +164,7 @@ impl Manager {
         found.map(|peer| SessionPath {
             node: peer.alias.clone(),
             id: session.to_owned(),
+            mark: None,
         })
     }
 }
@@ -162,6 +201,7 @@ pub(super) fn answer(
     manager: &Manager,
     peer: &Peer,
     stream: &StreamName,
+    owner: &Owner<'_>,
     answer: hyper::Response<Bytes>,
 ) -> Result<Response, Problem> {
     let refused = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN];
@@ -173,7 +213,7 @@ pub(super) fn answer(
         ));
     }
     let mut response = empty(answer.status());
-    *response.headers_mut() = answer_headers(peer, stream, &answer)?;
+    *response.headers_mut() = answer_headers(peer, stream, owner, &answer)?;
     if !answer.body().is_empty() {
         let body = http_body_util::Full::new(answer.into_body());
         *response.body_mut() = body.boxed_unsync();
@@ -184,6 +224,7 @@ pub(super) fn answer(
 fn answer_headers<T>(
     peer: &Peer,
     stream: &StreamName,
+    owner: &Owner<'_>,
     answer: &hyper::Response<T>,
 ) -> Result<HeaderMap, Problem> {
     let mut headers = HeaderMap::new();
@@ -202,7 +243,7 @@ fn answer_headers<T>(
         let own = location
             .to_str()
             .ok()
-            .and_then(|text| own_path(peer, stream, text));
+            .and_then(|text| own_path(peer, stream, owner, text));
         let own = own.and_then(|own| HeaderValue::from_str(&own).ok());
         headers.insert(LOCATION, own.ok_or_else(strange)?);
     }
@@ -210,7 +251,7 @@ fn answer_headers<T>(
         let Ok(text) = link.to_str() else {
             continue;
         };
-        if let Ok(own) = HeaderValue::from_str(&own_links(peer, stream, text)) {
+        if let Ok(own) = HeaderValue::from_str(&own_links(peer, stream, owner, text)) {
             headers.append(LINK, own);
         }
     }
@@ -218,7 +259,7 @@ fn answer_headers<T>(
 }
 
 /// The manager's path for a session's URL of a node; `None` if it is none.
-fn own_path(peer: &Peer, stream: &StreamName, url: &str) -> Option<String> {
+fn own_path(peer: &Peer, stream: &StreamName, owner: &Owner<'_>, url: &str) -> Option<String> {
     let path = if url.starts_with('/') && !url.starts_with("//") {
         url.to_owned()
     } else {
@@ -239,18 +280,20 @@ fn own_path(peer: &Peer, stream: &StreamName, url: &str) -> Option<String> {
     };
     let is_id = !id.is_empty() && id.len() <= ID_LEN_MAX && id.bytes().all(is_plain);
     let stream = path::encode(stream);
-    is_id.then(|| format!("/session/{stream}/{}~{id}{rest}", peer.alias))
+    let mark = owner.mark(&peer.alias, id);
+    let mark = mark.map_or_else(String::new, |mark| format!("~{mark}"));
+    is_id.then(|| format!("/session/{stream}/{}~{id}{mark}{rest}", peer.alias))
 }
 
 /// RFC 8288 §3: each target stands in angle brackets. Those of sessions are made the manager's.
-fn own_links(peer: &Peer, stream: &StreamName, text: &str) -> String {
+fn own_links(peer: &Peer, stream: &StreamName, owner: &Owner<'_>, text: &str) -> String {
     let mut whole = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('<') {
         let Some((target, after)) = after.split_once('>') else {
             break;
         };
-        let own = own_path(peer, stream, target);
+        let own = own_path(peer, stream, owner, target);
         whole.push_str(before);
         whole.push('<');
         whole.push_str(own.as_deref().unwrap_or(target));
@@ -314,11 +357,12 @@ fn events(
     manager: &Manager,
     peer: &Arc<Peer>,
     stream: &StreamName,
+    owner: &Owner<'_>,
     response: hyper::Response<Incoming>,
 ) -> Result<Response, Problem> {
     let place = manager.event_streams.clone().try_acquire_owned();
     let place = place.map_err(|_| Problem::overloaded("too many clients listen already"))?;
-    let headers = answer_headers(peer, stream, &response)?;
+    let headers = answer_headers(peer, stream, owner, &response)?;
     let relay = Relay {
         body: response.into_body(),
         node: peer.alias.clone(),
@@ -394,6 +438,11 @@ mod tests {
     #[test]
     fn a_session_of_a_node_is_one_of_the_manager() {
         let stream = StreamName::parse("my cam").expect("a name");
+        let signer = Signer::new("key");
+        let nobody = Owner {
+            signer: &signer,
+            who: None,
+        };
         let plain = peer("http://10.0.0.1:7777");
         let below = peer("https://a.example/sub");
         for (peer, url, own) in [
@@ -419,7 +468,11 @@ mod tests {
             ),
             (&below, "/session/my%20cam/1", "/session/my%20cam/eu.1~1"),
         ] {
-            assert_eq!(own_path(peer, &stream, url).as_deref(), Some(own), "{url}");
+            assert_eq!(
+                own_path(peer, &stream, &nobody, url).as_deref(),
+                Some(own),
+                "{url}"
+            );
         }
         for url in [
             "",
@@ -431,13 +484,13 @@ mod tests {
             "/whep/my%20cam",
             "//evil.example/session/my%20cam/1",
         ] {
-            assert_eq!(own_path(&plain, &stream, url), None, "{url}");
+            assert_eq!(own_path(&plain, &stream, &nobody, url), None, "{url}");
         }
         let links = "<stun:s.example>; rel=\"ice-server\", </session/my%20cam/1/layer>; rel=\"x\"";
         assert_eq!(
-            own_links(&plain, &stream, links),
+            own_links(&plain, &stream, &nobody, links),
             "<stun:s.example>; rel=\"ice-server\", </session/my%20cam/eu.1~1/layer>; rel=\"x\""
         );
-        assert_eq!(own_links(&plain, &stream, "<a"), "<a");
+        assert_eq!(own_links(&plain, &stream, &nobody, "<a"), "<a");
     }
 }
