@@ -90,7 +90,7 @@ impl Choice {
         let fitted_for = now.saturating_duration_since(since);
         if fitted_for >= limits::LAYER_UP_AFTER {
             self.fits_since = None;
-            self.was_too_much = false;
+            self.was_too_much = allowed.highest() != Some(next);
             return Some(next);
         }
         self.fits_since = Some((next, since));
