@@ -5,8 +5,10 @@
 //! are up at the same time; a round gives each of them its turn, in an order that changes from
 //! round to round, so that noise of the machine hits all alike.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinSet;
 use whitewater_load::{Fleet, Inspection, Member, Pacing, VideoCodec};
 use whitewater_net::{BackendKind, probe_uring};
 
@@ -76,7 +78,7 @@ struct Plan {
 struct Measured {
     name: String,
     server: Server,
-    fleet: Fleet,
+    fleet: Arc<Fleet>,
     _viewers: Vec<Member>,
     samples: Vec<Sample>,
 }
@@ -105,10 +107,17 @@ impl Measured {
         let server = Server::start(&settings)?;
         let fleet = server.fleet().await?;
         let publisher = fleet.publish(STREAM, 0, program(Pacing::Burst)).await?;
-        let mut members = Vec::new();
+        // All at once: they are let in by the same key frame.
+        let fleet = Arc::new(fleet);
+        let mut joins = JoinSet::new();
         for _ in 0..viewers {
-            let watch = fleet.watch(STREAM, Some(VideoCodec::Vp8), false, Inspection::Count);
-            members.push(watch.await?);
+            let fleet = fleet.clone();
+            let codec = Some(VideoCodec::Vp8);
+            joins.spawn(async move { fleet.watch(STREAM, codec, false, Inspection::Count).await });
+        }
+        let mut members = Vec::new();
+        while let Some(joined) = joins.join_next().await {
+            members.push(joined??);
         }
         publisher.leave().await;
         Ok(Measured {

@@ -1,5 +1,4 @@
-//! A crowd comes in: joins a core can do, what they do to those already watching, and what a
-//! viewer weighs.
+//! A crowd comes in: joins a core can do, and what they do to those already watching.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,7 +29,6 @@ pub(crate) fn run() -> Result<String, Failed> {
         of(|storm| storm.joins_per_s)?,
         of(|storm| storm.joins_per_core_s)?,
     );
-    let memory = of(|storm| storm.bytes_per_viewer)?;
     Ok(format!(
         "### A crowd of {crowd} viewers comes in\n\n\
          All offers are made at once, while {WATCHING} others watch the same stream. Frames come \
@@ -38,8 +36,7 @@ pub(crate) fn run() -> Result<String, Failed> {
          | | median | lowest to highest |\n|---|---:|---:|\n\
          | joins a second, from first offer to last first packet | {:.0} | {:.0} to {:.0} |\n\
          | joins a second of the server's CPU time, all threads | {:.0} | {:.0} to {:.0} |\n\
-         {}{}\
-         | memory a viewer | {:.0} KiB | {:.0} to {:.0} KiB |\n\n",
+         {}{}\n",
         rate.middle,
         rate.low,
         rate.high,
@@ -48,9 +45,6 @@ pub(crate) fn run() -> Result<String, Failed> {
         core.high,
         gap(|storm| storm.gap_before_ms, "before")?,
         gap(|storm| storm.gap_ms, "during the storm")?,
-        memory.middle / 1024.0,
-        memory.low / 1024.0,
-        memory.high / 1024.0,
     ))
 }
 
@@ -61,7 +55,6 @@ struct Storm {
     joins_per_core_s: f64,
     gap_before_ms: f64,
     gap_ms: f64,
-    bytes_per_viewer: f64,
 }
 
 async fn storm(crowd: u32) -> Result<Storm, Failed> {
@@ -99,7 +92,6 @@ async fn storm(crowd: u32) -> Result<Storm, Failed> {
         joins_per_core_s: f64::from(crowd) / (after.cpu - before.cpu).as_secs_f64(),
         gap_before_ms: gap_before.as_secs_f64() * 1e3,
         gap_ms: gap.as_secs_f64() * 1e3,
-        bytes_per_viewer: (after.resident as f64 - before.resident as f64) / f64::from(crowd),
     };
     eprintln!("{storm:?}");
     Ok(storm)

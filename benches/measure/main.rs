@@ -6,6 +6,7 @@ mod fanout;
 mod floor;
 mod joins;
 mod latency;
+mod memory;
 mod pipeline;
 
 use std::process::ExitCode;
@@ -50,4 +51,5 @@ const PARTS: &[(&str, Part)] = &[
     ("fanout", fanout::run),
     ("latency", latency::run),
     ("joins", joins::run),
+    ("memory", memory::run),
 ];
