@@ -3,9 +3,11 @@
 use std::net::SocketAddr;
 
 use whitewater_simnet::engine::drops::DropReason;
+use whitewater_simnet::link_types::CloseReason;
 use whitewater_simnet::rand::rngs::StdRng;
 use whitewater_simnet::rand::{RngExt, SeedableRng};
-use whitewater_simnet::{Link, Way, World, stun};
+use whitewater_simnet::str0m::config::DtlsCert;
+use whitewater_simnet::{Link, PeerConfig, Way, World, stun};
 
 use super::{SEEDS, credentials, ms, secs};
 
@@ -261,4 +263,44 @@ fn flipped(bytes: &[u8], at: usize) -> Vec<u8> {
     let mut other = bytes.to_vec();
     other[at] ^= 1;
     other
+}
+
+#[test]
+fn a_certificate_of_any_size_ends_no_session_but_its_own() {
+    // RFC 5246 §7.4.2 allows 16 MB. Browsers' have 300 bytes, RSA ones 1,200.
+    for (names, connects) in [(20, true), (200, false)] {
+        let mut world = World::new(SEEDS[0]);
+        world.publisher("cam");
+        let honest = world.viewer("cam", Link::good());
+        world.run_for(secs(2));
+        let large = PeerConfig {
+            certificate: Some(certificate(names)),
+            ..PeerConfig::default()
+        };
+        let peers = [
+            world.watch("cam", &large, Link::good()),
+            world.publish("other", &large, Link::good()),
+        ];
+        world.run_for(secs(5));
+        for peer in peers {
+            let ended = world.closed(peer).map(|(_, reason)| reason);
+            let expected = (!connects).then_some(CloseReason::HandshakeFailed);
+            assert_eq!(ended, expected, "{names}");
+        }
+        assert_eq!(world.watched(peers[0]).video.packets.is_empty(), !connects);
+        assert_eq!(world.watched(honest).video.missing(), 0);
+        assert!(world.longest_freeze(honest) < ms(100));
+    }
+}
+
+/// A certificate with this many names of 40 bytes.
+fn certificate(names: usize) -> DtlsCert {
+    let names = (0..names).map(|n| format!("one-more-name-{n:03}-of-a-peer.example.org"));
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let params = rcgen::CertificateParams::new(names.collect::<Vec<_>>()).expect("names");
+    let made = params.self_signed(&key).expect("signed");
+    DtlsCert {
+        certificate: made.der().to_vec(),
+        private_key: key.serialize_der(),
+    }
 }

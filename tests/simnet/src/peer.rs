@@ -57,6 +57,8 @@ pub struct PeerConfig {
     pub script: Script,
     /// Offers the fingerprint of a certificate that it does not have.
     pub forged_fingerprint: bool,
+    /// The certificate it shows; one that all peers share otherwise.
+    pub certificate: Option<DtlsCert>,
 }
 
 impl Default for PeerConfig {
@@ -79,6 +81,7 @@ impl Default for PeerConfig {
             extensions: None,
             script: Script::default(),
             forged_fingerprint: false,
+            certificate: None,
         }
     }
 }
@@ -337,7 +340,7 @@ fn rtc_config(config: &PeerConfig) -> RtcConfig {
     });
     let mut rtc = RtcConfig::new()
         .set_crypto_provider(crypto.clone())
-        .set_dtls_cert(certificate.clone())
+        .set_dtls_cert(config.certificate.as_ref().unwrap_or(certificate).clone())
         .set_rtp_mode(true)
         .set_rtcp_report_interval_audio(Duration::from_secs(1))
         .set_rtcp_report_interval_video(Duration::from_secs(1))

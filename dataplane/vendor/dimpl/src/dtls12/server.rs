@@ -221,6 +221,12 @@ impl Server {
     }
 
     pub fn poll_output<'a>(&mut self, buf: &'a mut [u8]) -> Output<'a> {
+        if let Some(event) = self.local_events.front() {
+            let needed = event.output_size(&self.client_certificates);
+            if needed > buf.len() {
+                return Output::BufferTooSmall { needed };
+            }
+        }
         if let Some(event) = self.local_events.pop_front() {
             return event.into_output(buf, &self.client_certificates);
         }
@@ -451,13 +457,13 @@ impl State {
             .into());
         }
 
-        // Select SRTP profile according to server priority: AES256GCM, AES128GCM, then SHA1
+        // Select SRTP profile according to server priority: AES128GCM, AES256GCM, then SHA1
         if let Some(profiles) = client_srtp_profiles {
             // Map client profile ids to SrtpProfile, then pick our preferred
             let mut selected_profile: Option<SrtpProfile> = None;
             for preferred in [
-                SrtpProfile::AEAD_AES_256_GCM,
                 SrtpProfile::AEAD_AES_128_GCM,
+                SrtpProfile::AEAD_AES_256_GCM,
                 SrtpProfile::AES128_CM_SHA1_80,
             ] {
                 if profiles.iter().any(|pid| preferred == (*pid).into()) {

@@ -255,6 +255,12 @@ impl Client {
         if self.state == State::SendClientHello {
             return Output::Timeout(self.last_now);
         }
+        if let Some(event) = self.local_events.front() {
+            let needed = event.output_size(&self.server_certificates);
+            if needed > buf.len() {
+                return Output::BufferTooSmall { needed };
+            }
+        }
         if let Some(event) = self.local_events.pop_front() {
             return event.into_output(buf, &self.server_certificates);
         }
@@ -1486,6 +1492,14 @@ pub(crate) fn verify_scheme_curve(scheme: SignatureScheme, cert_der: &[u8]) -> R
 // =========================================================================
 
 impl LocalEvent {
+    /// Bytes of output buffer that this event takes.
+    pub fn output_size(&self, peer_certs: &[Buf]) -> usize {
+        match self {
+            LocalEvent::PeerCert => peer_certs[0].len(),
+            LocalEvent::Connected | LocalEvent::KeyingMaterial(..) => 0,
+        }
+    }
+
     pub fn into_output<'a>(self, buf: &'a mut [u8], peer_certs: &[Buf]) -> Output<'a> {
         match self {
             LocalEvent::PeerCert => {

@@ -300,6 +300,12 @@ impl Server {
     }
 
     pub fn poll_output<'a>(&mut self, buf: &'a mut [u8]) -> Output<'a> {
+        if let Some(event) = self.local_events.front() {
+            let needed = event.output_size(&self.client_certificates);
+            if needed > buf.len() {
+                return Output::BufferTooSmall { needed };
+            }
+        }
         if let Some(event) = self.local_events.pop_front() {
             return event.into_output(buf, &self.client_certificates);
         }
