@@ -177,7 +177,8 @@ impl Manager {
     /// Finds a viewer a place on a node that has the stream, or lets another node get it.
     async fn seat(&self, stream: &StreamName, wish: &Wish) -> Result<Chosen, Problem> {
         let mut wish = wish.clone();
-        for _ in 0..SWAPS_MAX {
+        let mut looks = LOOKS_MAX;
+        for _ in 0..SWAPS_MAX + LOOKS_MAX {
             let known = self.holdings.known(stream);
             let mut link = None;
             let chosen = self.choose(stream, Side::Subscribe, |inner| {
@@ -190,7 +191,20 @@ impl Manager {
                         Ok(child)
                     }
                 }
-            })?;
+            });
+            let chosen = match chosen {
+                // Nobody is turned away for somebody who was counted twice.
+                Err(problem)
+                    if looks > 0
+                        && problem.status() == StatusCode::SERVICE_UNAVAILABLE
+                        && self.peers.lock().cluster.may_count_twice() =>
+                {
+                    looks -= 1;
+                    tokio::time::sleep(self.config.poll_every).await;
+                    continue;
+                }
+                other => other?,
+            };
             let Some(parent) = link else {
                 return Ok(chosen);
             };
@@ -482,6 +496,8 @@ pub(super) const REGION: &str = "region";
 const ATTEMPTS_MAX: u32 = 3;
 /// Times that others may be faster.
 const SWAPS_MAX: u32 = 8;
+/// As often a node is asked anew before a viewer hears that all are full.
+const LOOKS_MAX: u32 = 2;
 /// An answer of SDP.
 const ANSWER_SIZE_MAX: usize = 1024 * 1024;
 const RETRY_AFTER: Duration = Duration::from_secs(2);

@@ -217,6 +217,12 @@ impl Cluster {
         self.reserved.retain(|other| other.serial != place.serial);
     }
 
+    /// Whether somebody may be counted twice: in what a node said, and by the place that was kept
+    /// until it is asked next.
+    pub fn may_count_twice(&self) -> bool {
+        self.reserved.iter().any(|place| place.settled_at.is_some())
+    }
+
     /// Publishers, kept places included.
     pub fn publishers(&self, name: &NodeName) -> u32 {
         let seen = self.nodes.get(name).map_or(0, Node::publishers);
