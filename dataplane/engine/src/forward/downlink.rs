@@ -158,7 +158,7 @@ impl Downlink {
                 dropped: dropped + 1,
             },
             None => Holding::Refused {
-                dropped: dropped + self.clear() + 1,
+                dropped: dropped + self.clear_but_begun() + 1,
             },
         }
     }
@@ -201,6 +201,18 @@ impl Downlink {
         let count = self.held.len();
         self.held.clear();
         self.held_bytes = 0;
+        count
+    }
+
+    /// Forgets what waits behind a key frame whose first packets have left: the rest of it makes them
+    /// a picture. How much was forgotten.
+    fn clear_but_begun(&mut self) -> usize {
+        let begun = |held: &&Held| self.key_frame == Some(held.rewritten.timestamp);
+        let rest = self.held.iter().take_while(begun).count();
+        let count = self.held.len() - rest;
+        for gone in self.held.drain(rest..) {
+            self.held_bytes -= gone.size();
+        }
         count
     }
 

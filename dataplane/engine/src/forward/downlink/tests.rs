@@ -164,6 +164,20 @@ fn a_key_frame_waits_however_long_it_takes_and_what_follows_it_does_not() {
 }
 
 #[test]
+fn the_rest_of_a_key_frame_that_has_begun_to_leave_is_kept() {
+    // 125 kbit/s of pace: 20 packets are 1.5 s.
+    let (mut downlink, _) = downlink(50_000);
+    downlink.note_key_frame(3_000);
+    for seq in 1..100 {
+        assert_eq!(downlink.hold(Epoch(1), held(1, seq, false)), kept(0));
+    }
+    let refused = Holding::Refused { dropped: 1 };
+    assert_eq!(downlink.hold(Epoch(1), held(2, 100, false)), refused);
+    assert_eq!(downlink.held_len(), 99);
+    assert_eq!(numbers(&downlink).last(), Some(&99));
+}
+
+#[test]
 fn the_number_of_packets_is_bounded_even_for_a_key_frame() {
     let (mut downlink, _) = downlink(50_000);
     for seq in 0..2_000 {
