@@ -128,7 +128,9 @@ fn exchange(client: &mut Transport, server: &mut Server, now: Instant) -> Vec<Pr
                 server.take(to, &bytes, &mut replies);
             }
         }
-        if idle && client.due() > now {
+        // Nobody asks a broken connection again, which may have been due for a check.
+        let broken = matches!(progress.last(), Some(Progress::Broken(_)));
+        if broken || (idle && client.due() > now) {
             break;
         }
     }
