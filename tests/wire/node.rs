@@ -157,6 +157,7 @@ impl Process {
         let page = page.expect("the page's address").trim();
         let address = page
             .strip_prefix("http://")
+            .or_else(|| page.strip_prefix("https://"))
             .and_then(|rest| rest.strip_suffix('/'));
         address.expect("a URL").parse().expect("an address")
     }

@@ -64,6 +64,9 @@ pub struct LoadArgs {
     /// Bearer token for the server; others on this machine can read flags, but not variables
     #[arg(long, value_name = "TOKEN", env = "LOAD_TOKEN", hide_env_values = true)]
     token: Option<String>,
+    /// Certificates of the authorities that an https server is to be signed by, in PEM; this machine's otherwise
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// Process id of the server, if it is on this machine: its CPU time and memory are reported
     #[arg(long, value_name = "PID")]
     pid: Option<u32>,
@@ -191,6 +194,7 @@ impl LoadArgs {
                     .whep_url
                     .unwrap_or_else(|| format!("{base}/whep/{{stream}}")),
                 token: self.token,
+                ca_file: self.ca,
                 viewer_threads: self.threads.into(),
                 gro: !self.no_gro,
                 bind: self.bind,

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use crate::sdp::{Answer, Offer, Role, Ssrcs};
 use crate::session::{Inspection, Notice, Part, Program, Publisher, Viewer};
 use crate::socket::{Socket, SocketOptions};
 use crate::stats::Snapshot;
+use crate::tls;
 use crate::transport::{Identity, Transport};
 use crate::worker::{Admission, Line, Worker};
 
@@ -27,6 +29,8 @@ pub struct FleetOptions {
     pub whep: String,
     /// Sent as bearer token.
     pub token: Option<String>,
+    /// Authorities for `https` servers, in PEM; this machine's, if not given.
+    pub ca_file: Option<PathBuf>,
     /// Threads for viewers; publishers have one of their own.
     pub viewer_threads: usize,
     /// Take runs of equal packets from the kernel in one call.
@@ -43,6 +47,8 @@ pub struct FleetOptions {
 pub enum FleetError {
     /// An address of the server that is none.
     Address(String),
+    /// No server can be trusted, in words.
+    Trust(String),
     /// The token has characters a header cannot carry.
     Token,
     /// The server's name is not known, or has no route to it.
@@ -61,7 +67,8 @@ pub enum FleetError {
 impl fmt::Display for FleetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Address(text) => write!(f, "{text:?} is no http:// address"),
+            Self::Address(text) => write!(f, "{text:?} is no http:// or https:// address"),
+            Self::Trust(why) => f.write_str(why),
             Self::Token => f.write_str("the token has characters that HTTP cannot carry"),
             Self::Unreachable { host, cause } => write!(f, "{host}: {cause}"),
             Self::Certificate => f.write_str("no certificate could be made"),
@@ -144,7 +151,8 @@ impl Fleet {
     /// # Errors
     /// [`FleetError`]
     pub async fn start(options: FleetOptions) -> Result<Fleet, FleetError> {
-        let http = Http::new(options.token.as_deref()).ok_or(FleetError::Token)?;
+        let connector = tls::connector(options.ca_file.as_deref()).map_err(FleetError::Trust)?;
+        let http = Http::new(options.token.as_deref(), connector).ok_or(FleetError::Token)?;
         let local = match options.bind {
             Some(ip) => ip,
             None => local_address(&address(&options.whip, "x")?).await?,
@@ -473,7 +481,7 @@ fn address(template: &str, stream: &str) -> Result<Uri, FleetError> {
         .parse()
         .map_err(|_| FleetError::Address(text.clone()))?;
     match uri.host() {
-        Some(_) if uri.scheme_str() == Some("http") => Ok(uri),
+        Some(_) if matches!(uri.scheme_str(), Some("http" | "https")) => Ok(uri),
         _ => Err(FleetError::Address(text)),
     }
 }
@@ -482,7 +490,12 @@ fn address(template: &str, stream: &str) -> Result<Uri, FleetError> {
 async fn local_address(url: &Uri) -> Result<IpAddr, FleetError> {
     let name = url.host().unwrap_or_default();
     let name = name.trim_start_matches('[').trim_end_matches(']');
-    let port = url.port_u16().unwrap_or(80);
+    let usual = if url.scheme_str() == Some("https") {
+        443
+    } else {
+        80
+    };
+    let port = url.port_u16().unwrap_or(usual);
     let unreachable = |cause| FleetError::Unreachable {
         host: format!("{name}:{port}"),
         cause,

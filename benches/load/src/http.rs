@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode, Uri};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -16,7 +17,7 @@ use tokio::sync::Semaphore;
 /// An HTTP client with a bearer token.
 #[derive(Clone)]
 pub(crate) struct Http {
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     token: Option<HeaderValue>,
     turns: Arc<Semaphore>,
 }
@@ -82,7 +83,10 @@ impl fmt::Display for Refused {
 
 impl Http {
     /// `token` is sent as `Authorization: Bearer`. `None` when it cannot be.
-    pub(crate) fn new(token: Option<&str>) -> Option<Self> {
+    pub(crate) fn new(
+        token: Option<&str>,
+        connector: HttpsConnector<HttpConnector>,
+    ) -> Option<Self> {
         let token = match token {
             Some(token) => {
                 let mut value = HeaderValue::try_from(format!("Bearer {token}")).ok()?;
@@ -91,8 +95,6 @@ impl Http {
             }
             None => None,
         };
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(10))
@@ -379,6 +381,7 @@ mod tests {
 
     #[test]
     fn a_token_that_is_no_header_is_refused() {
-        assert!(Http::new(Some("a\nb")).is_none());
+        let connector = crate::tls::connector(None).unwrap();
+        assert!(Http::new(Some("a\nb"), connector).is_none());
     }
 }

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod feedback;
 mod fleet;
 mod http;
 mod media;
@@ -20,6 +21,7 @@ mod sdp;
 mod session;
 mod socket;
 mod stats;
+mod tls;
 mod track;
 mod transport;
 mod worker;

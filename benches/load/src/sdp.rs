@@ -65,11 +65,9 @@ impl Offer<'_> {
                      level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f\r\n"
                 ),
             };
-            if self.role == Role::Publish {
-                text += &format!("a=rtcp-fb:{VIDEO_PT} transport-cc\r\n");
-            }
             text += &format!(
-                "a=rtcp-fb:{VIDEO_PT} ccm fir\r\na=rtcp-fb:{VIDEO_PT} nack\r\n\
+                "a=rtcp-fb:{VIDEO_PT} transport-cc\r\na=rtcp-fb:{VIDEO_PT} ccm fir\r\n\
+                 a=rtcp-fb:{VIDEO_PT} nack\r\n\
                  a=rtcp-fb:{VIDEO_PT} nack pli\r\n\
                  a=rtpmap:{RTX_PT} rtx/90000\r\na=fmtp:{RTX_PT} apt={VIDEO_PT}\r\n"
             );
@@ -100,13 +98,13 @@ impl Offer<'_> {
              a=candidate:1 1 udp 2130706431 {ip} {port} typ host\r\na=end-of-candidates\r\n\
              a=fingerprint:sha-256 {}\r\na=setup:actpass\r\n\
              a=rtcp-mux\r\na=rtcp-rsize\r\n\
-             a=extmap:{MID_ID} urn:ietf:params:rtp-hdrext:sdes:mid\r\n",
+             a=extmap:{MID_ID} urn:ietf:params:rtp-hdrext:sdes:mid\r\n\
+             a=extmap:{TRANSPORT_SEQ_ID} {TRANSPORT_SEQ_URI}\r\n",
             self.ufrag,
             self.password,
             fingerprint.collect::<Vec<_>>().join(":"),
         );
         if self.role == Role::Publish {
-            *text += &format!("a=extmap:{TRANSPORT_SEQ_ID} {TRANSPORT_SEQ_URI}\r\n");
             *text += &format!("a=msid:{} {mid}\r\n", self.cname);
         }
     }
@@ -351,7 +349,7 @@ mod tests {
         assert!(publisher.contains("a=ssrc:1 cname:load\r\n"));
         assert!(publisher.contains("a=sendonly\r\n"));
         let viewer = offer(Role::Watch);
-        assert!(!viewer.contains("ssrc") && !viewer.contains("transport"));
+        assert!(!viewer.contains("ssrc") && !viewer.contains("msid:"));
         assert!(viewer.contains("a=recvonly\r\n"));
     }
 

@@ -34,7 +34,7 @@ pub struct Program {
 pub enum Pacing {
     /// All at once, as an encoder without a pacer sends them.
     Burst,
-    /// Spread over the frame's time, as browsers do.
+    /// Spread over the frame's time, those of 5 ms together, as browsers do.
     Smooth,
 }
 
@@ -120,7 +120,10 @@ struct Run {
 #[derive(Default)]
 struct Frame {
     number: u32,
+    /// Packets that have left.
     index: u16,
+    /// Groups that have left.
+    group: u32,
     count: u16,
     key: bool,
 }
@@ -305,26 +308,26 @@ impl Publisher {
         self.video_due = caught_up(self.video_due, now);
         while self.video_due <= now {
             let (count, size) = self.program.frame();
-            if self.frame.index == 0 {
+            if self.frame.group == 0 {
                 self.start_frame(count);
             }
-            let until = match self.program.pacing {
-                Pacing::Burst => self.frame.count,
-                Pacing::Smooth => self.frame.index + 1,
+            let interval = self.program.frame_interval();
+            let groups = match self.program.pacing {
+                Pacing::Burst => 1,
+                Pacing::Smooth => interval.div_duration_f64(GROUP_INTERVAL).ceil() as u32,
             };
+            self.frame.group += 1;
+            let until = u32::from(self.frame.count) * self.frame.group / groups.max(1);
             let sent_ns = unix_ns();
-            while self.frame.index < until {
+            while u32::from(self.frame.index) < until {
                 self.send_packet(codec, size, sent_ns);
             }
             self.flush(socket);
-            let interval = self.program.frame_interval();
-            self.video_due += match self.program.pacing {
-                Pacing::Burst => interval,
-                Pacing::Smooth => interval / u32::from(self.frame.count.max(1)),
-            };
-            if self.frame.index >= self.frame.count {
+            self.video_due += interval / groups.max(1);
+            if self.frame.group >= groups {
                 self.frame.number = self.frame.number.wrapping_add(1);
                 self.frame.index = 0;
+                self.frame.group = 0;
             }
         }
     }
@@ -517,6 +520,8 @@ fn unix_ns() -> u64 {
     since.map_or(0, |since| since.as_nanos() as u64)
 }
 
+/// How often the pacer of browsers sends.
+const GROUP_INTERVAL: Duration = Duration::from_millis(5);
 const AUDIO_INTERVAL: Duration = Duration::from_millis(20);
 /// 32 kbit/s.
 const AUDIO_SIZE: usize = 80;

@@ -7,6 +7,7 @@ use whitewater_rtp::rtcp::{Compound, Packet, write};
 use whitewater_rtp::{RtpHeader, RtpPacket};
 use whitewater_srtp::{KeyError, KeyingMaterial, OpenError, SrtcpOpener, SrtcpSealer, SrtpOpener};
 
+use crate::feedback::Arrivals;
 use crate::media::{Content, Piece, VideoCodec};
 use crate::sdp::Answer;
 use crate::socket::Socket;
@@ -35,6 +36,8 @@ pub(crate) struct Viewer {
     audio_pt: Option<u8>,
     video_pt: Option<u8>,
     rtx_pt: Option<u8>,
+    transport_seq_id: Option<u8>,
+    arrivals: Arrivals,
     keys: Option<Keys>,
     started: Instant,
     tracks: Vec<Heard>,
@@ -81,6 +84,12 @@ impl Viewer {
             audio_pt: answer.audio.as_ref().map(|section| section.pt),
             video_pt: answer.video.as_ref().map(|section| section.pt),
             rtx_pt: answer.video.as_ref().and_then(|section| section.rtx_pt),
+            // One for all streams of a bundle.
+            transport_seq_id: [&answer.video, &answer.audio]
+                .into_iter()
+                .flatten()
+                .find_map(|section| section.transport_seq_id),
+            arrivals: Arrivals::default(),
             keys: None,
             started: now,
             tracks: Vec::new(),
@@ -143,11 +152,15 @@ impl Viewer {
     pub(crate) fn due(&self) -> Option<Instant> {
         self.keys.as_ref()?;
         let asks = self.tracks.iter().filter_map(|heard| heard.track.ask_due());
+        let asks = asks.chain(self.arrivals.due());
         Some(asks.fold(self.report_due, Instant::min))
     }
 
     pub(crate) fn poll(&mut self, now: Instant, socket: &mut Socket) {
         self.ask(now, socket);
+        if self.arrivals.due().is_some_and(|due| due <= now) {
+            self.tell_arrivals(now, socket);
+        }
         if self.keys.is_some() && now >= self.report_due {
             self.report_due = now + REPORT_INTERVAL;
             self.report(now, socket);
@@ -168,6 +181,10 @@ impl Viewer {
             self.totals.unreadable += 1;
             return Taken::Other;
         };
+        let transport_seq = self.transport_seq_id.and_then(|id| header.extension(id));
+        if let Some(seq) = transport_seq.and_then(|bytes| bytes.try_into().ok()) {
+            self.arrivals.note(u16::from_be_bytes(seq), arrived_ns, now);
+        }
         let pt = header.payload_type();
         if Some(pt) == self.rtx_pt {
             return self.on_retransmission(now, bytes);
@@ -370,6 +387,15 @@ impl Viewer {
                     plain.get(..written.unwrap_or(0)),
                 );
             }
+        }
+    }
+
+    fn tell_arrivals(&mut self, now: Instant, socket: &mut Socket) {
+        let media_ssrc = self.tracks.first().map_or(0, |heard| heard.track.ssrc);
+        let mut plain = [0; 1200];
+        let written = self.arrivals.write(now, self.ssrc, media_ssrc, &mut plain);
+        if let (Some(len), Some(keys)) = (written, &mut self.keys) {
+            send(&mut keys.srtcp_out, socket, plain.get(..len));
         }
     }
 

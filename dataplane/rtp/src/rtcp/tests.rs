@@ -495,6 +495,25 @@ proptest! {
     }
 
     #[test]
+    fn arrivals_survive_the_way(
+        base_seq: u16, reference_time in -0x80_0000..0x80_0000, feedback_count: u8,
+        arrivals in prop::collection::vec(prop_oneof![Just(None), (0i16..300).prop_map(Some), any::<Option<i16>>()], 1..200),
+    ) {
+        let start = write::TwccStart { base_seq, reference_time, feedback_count };
+        let mut out = [0; 1000];
+        let len = write::twcc(&mut out, 1, 2, start, arrivals.iter().copied()).unwrap();
+        let Packet::Twcc(feedback) = only(&out[..len]) else { panic!("not read") };
+        prop_assert_eq!(feedback.base_seq(), base_seq);
+        prop_assert_eq!(feedback.reference_time(), reference_time);
+        prop_assert_eq!(feedback.feedback_count(), feedback_count);
+        let read: Vec<_> = feedback.entries().map(|entry| entry.delta_250us).collect();
+        let mut short = vec![0; len - 4];
+        let written = write::twcc(&mut short, 1, 2, start, arrivals.iter().copied());
+        prop_assert_eq!(written, Err(write::NoSpace));
+        prop_assert_eq!(read, arrivals);
+    }
+
+    #[test]
     fn missing_packets_survive_the_way(
         start: u16, gaps in prop::collection::vec(1u16..40, 0..100),
     ) {
