@@ -1,12 +1,17 @@
 //! What the benches share: servers as processes, medians, tables, plots.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinSet;
 use whitewater_load::process::Meter;
-use whitewater_load::{Fleet, FleetOptions, Pacing, Program, VideoCodec};
+use whitewater_load::{
+    Fleet, FleetOptions, Inspection, JoinError, Member, Pacing, Program, VideoCodec,
+};
 
 pub(crate) type Failed = Box<dyn std::error::Error>;
 
@@ -20,16 +25,23 @@ pub(crate) struct Server {
 impl Server {
     /// Starts it on free ports of loopback.
     pub(crate) fn start(settings: &[&str]) -> Result<Server, Failed> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_whitewater"));
-        command.args([
-            "--listen",
-            "127.0.0.1:0",
-            "--udp",
-            "127.0.0.1:0",
-            "--shards",
-            "1",
-        ]);
-        for setting in settings.iter().chain(SETTINGS) {
+        let settings: Vec<&str> = SETTINGS.iter().chain(settings).copied().collect();
+        Self::start_program(env!("CARGO_BIN_EXE_whitewater").as_ref(), &settings)
+    }
+
+    /// Starts another build of it. What the first versions did not know is not set.
+    pub(crate) fn start_reference(program: &OsStr, settings: &[&str]) -> Result<Server, Failed> {
+        let known = SETTINGS
+            .iter()
+            .filter(|one| !one.contains("half_open") && !one.starts_with("http"));
+        let settings: Vec<&str> = known.chain(settings).copied().collect();
+        Self::start_program(program, &settings)
+    }
+
+    fn start_program(program: &OsStr, settings: &[&str]) -> Result<Server, Failed> {
+        let mut command = Command::new(program);
+        command.args(["--listen", "127.0.0.1:0", "--udp", "127.0.0.1:0"]);
+        for setting in settings {
             command.args(["--set", setting]);
         }
         let mut child = command
@@ -56,13 +68,19 @@ impl Server {
 
     /// Publishers and viewers of it.
     pub(crate) async fn fleet(&self) -> Result<Fleet, Failed> {
+        self.fleet_with(true).await
+    }
+
+    /// Publishers and viewers whose sockets take whole runs (`gro`) or packet by packet.
+    pub(crate) async fn fleet_with(&self, gro: bool) -> Result<Fleet, Failed> {
         let base = self.url.trim_end_matches('/');
         let options = FleetOptions {
             whip: format!("{base}/whip/{{stream}}"),
             whep: format!("{base}/whep/{{stream}}"),
             token: None,
+            ca_file: None,
             viewer_threads: 1,
-            gro: true,
+            gro,
             bind: None,
             join_max: Duration::from_secs(60),
         };
@@ -89,6 +107,26 @@ pub(crate) fn program(pacing: Pacing) -> Program {
     }
 }
 
+/// Viewers of one stream who come all at once.
+pub(crate) async fn crowd(
+    fleet: &Arc<Fleet>,
+    stream: &'static str,
+    audio: bool,
+    inspections: impl Iterator<Item = Inspection>,
+) -> Result<Vec<Member>, Failed> {
+    let mut joins: JoinSet<Result<Member, JoinError>> = JoinSet::new();
+    for inspection in inspections {
+        let fleet = fleet.clone();
+        let codec = Some(VideoCodec::Vp8);
+        joins.spawn(async move { fleet.watch(stream, codec, audio, inspection).await });
+    }
+    let mut members = Vec::new();
+    while let Some(joined) = joins.join_next().await {
+        members.push(joined??);
+    }
+    Ok(members)
+}
+
 /// The middle value, the lowest and the highest.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Median {
@@ -109,6 +147,17 @@ pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> Option<Median> {
         high,
     })
 }
+
+/// This many who read headers only.
+pub(crate) fn counting(count: u32) -> impl Iterator<Item = Inspection> {
+    (0..count).map(|_| Inspection::Count)
+}
+
+/// One who looks at every packet of the first publisher's.
+pub(crate) const VERIFYING: Inspection = Inspection::Verify {
+    source: Some(0),
+    codec: VideoCodec::Vp8,
+};
 
 /// A number from the environment.
 pub(crate) fn number(name: &str, otherwise: u32) -> Result<u32, Failed> {
@@ -171,8 +220,9 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;")
 }
 
-/// Sessions come from one address in these benches, and many at once.
+/// One shard, and sessions that come from one address and many at once.
 const SETTINGS: &[&str] = &[
+    "media.shards=1",
     "limits.source_requests_per_second=100000",
     "limits.token_requests_per_second=100000",
     "limits.source_half_open_max=0",

@@ -5,22 +5,18 @@
 //! are up at the same time; a round gives each of them its turn, in an order that changes from
 //! round to round, so that noise of the machine hits all alike.
 
+use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
-use whitewater_load::{Fleet, Inspection, Member, Pacing, VideoCodec};
+use whitewater_load::{Fleet, Member, Pacing};
 use whitewater_net::{BackendKind, probe_uring};
 
-use crate::common::{Bar, Failed, Median, Server, median, number, plot, program};
+use crate::common::{Bar, Failed, Median, Server, counting, crowd, median, number, plot, program};
 use crate::floor::{Exit, Sender, Sinks, paced};
 
+/// Back ends, with receivers that take whole runs.
 pub(crate) fn run() -> Result<String, Failed> {
-    let plan = Plan {
-        viewers: number("BENCH_VIEWERS", 50)?,
-        rounds: number("BENCH_ROUNDS", 5)?.max(1),
-        round: Duration::from_millis(number("BENCH_ROUND_MS", 1500)?.into()),
-    };
     let backends: &[&str] = match probe_uring() {
         Ok(()) => &["uring", "mmsg", "tokio-uring"],
         Err(reason) => {
@@ -28,20 +24,66 @@ pub(crate) fn run() -> Result<String, Failed> {
             &["mmsg"]
         }
     };
+    let mut ways = Vec::new();
+    for gso in [true, false] {
+        ways.extend(backends.iter().map(|backend| Way::backend(backend, gso)));
+        ways.extend(Way::reference(gso));
+    }
+    compare("fanout", "", &ways, true)
+}
+
+/// The default, with receivers that take packet by packet.
+pub(crate) fn run_plain() -> Result<String, Failed> {
+    let backend = default_backend();
+    let mut ways = vec![Way::backend(backend, true), Way::backend(backend, false)];
+    ways.extend(Way::reference(true));
+    compare("plain", ", receivers without UDP_GRO", &ways, false)
+}
+
+/// The media thread alone, and two of them with half of the viewers each.
+pub(crate) fn run_shards() -> Result<String, Failed> {
+    let backend = default_backend();
+    let way = |count: u32| Way {
+        name: format!("{count} media threads"),
+        settings: vec![
+            format!("media.backend={backend}"),
+            format!("media.shards={count}"),
+        ],
+        gso: true,
+        program: None,
+    };
+    compare(
+        "shards",
+        ", spread over media threads",
+        &[way(1), way(2)],
+        true,
+    )
+}
+
+fn default_backend() -> &'static str {
+    probe_uring().map_or("mmsg", |()| "uring")
+}
+
+fn compare(part: &str, what: &str, ways: &[Way], gro: bool) -> Result<String, Failed> {
+    let plan = Plan {
+        viewers: number("BENCH_VIEWERS", 200)?,
+        rounds: number("BENCH_ROUNDS", 5)?.max(1),
+        round: Duration::from_millis(number("BENCH_ROUND_MS", 1500)?.into()),
+        gro,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
         let mut servers = Vec::new();
-        for (name, settings) in WAYS {
-            for backend in backends {
-                servers.push(Measured::start(backend, name, settings, plan.viewers).await?);
-            }
+        for way in ways {
+            servers.push(Measured::start(way, &plan).await?);
         }
         let mut text = String::new();
         for (name, pacing) in [("bursts", Pacing::Burst), ("smoothed", Pacing::Smooth)] {
             let floor = measure(&plan, pacing, &mut servers).await?;
-            text += &table(name, &plan, &servers, floor)?;
+            let title = format!("{name}{what}");
+            text += &table(&title, &format!("{part}-{name}"), &plan, &servers, &floor)?;
             for server in &mut servers {
                 server.samples.clear();
             }
@@ -50,33 +92,51 @@ pub(crate) fn run() -> Result<String, Failed> {
     })
 }
 
-/// How servers send: what the table calls it, and the settings.
-const WAYS: &[(&str, &[&str])] = &[
-    (", GSO", &["media.gso=true"]),
-    (
-        ", GSO, 5 ms of hold",
-        &["media.gso=true", "forward.hold_us=5000"],
-    ),
-    (
-        ", GSO, 5 ms of hold, padded",
-        &[
-            "media.gso=true",
-            "forward.hold_us=5000",
-            "forward.pad_runs=true",
-        ],
-    ),
-    ("", &["media.gso=false"]),
-];
-
 struct Plan {
     viewers: u32,
     rounds: u32,
     round: Duration,
+    /// Receivers take whole runs.
+    gro: bool,
+}
+
+/// How a server sends, and what the table calls it.
+struct Way {
+    name: String,
+    settings: Vec<String>,
+    gso: bool,
+    /// Another build of the server.
+    program: Option<OsString>,
+}
+
+impl Way {
+    fn backend(backend: &str, gso: bool) -> Way {
+        Way {
+            name: format!("{backend}{}", if gso { ", GSO" } else { "" }),
+            settings: vec![
+                format!("media.backend={backend}"),
+                format!("media.gso={gso}"),
+            ],
+            gso,
+            program: None,
+        }
+    }
+
+    /// The build that `BENCH_REFERENCE` names, as it is by default.
+    fn reference(gso: bool) -> Option<Way> {
+        Some(Way {
+            name: format!("reference{}", if gso { ", GSO" } else { "" }),
+            settings: vec![format!("media.gso={gso}")],
+            gso,
+            program: Some(std::env::var_os("BENCH_REFERENCE")?),
+        })
+    }
 }
 
 /// One server under measurement.
 struct Measured {
     name: String,
+    gso: bool,
     server: Server,
     fleet: Arc<Fleet>,
     _viewers: Vec<Member>,
@@ -94,37 +154,22 @@ struct Sample {
 }
 
 impl Measured {
-    async fn start(
-        backend: &str,
-        name: &str,
-        settings: &[&str],
-        viewers: u32,
-    ) -> Result<Self, Failed> {
-        let backend_set = format!("media.backend={backend}");
-        let settings: Vec<&str> = std::iter::once(backend_set.as_str())
-            .chain(settings.iter().copied())
-            .collect();
-        let server = Server::start(&settings)?;
-        let fleet = server.fleet().await?;
+    async fn start(way: &Way, plan: &Plan) -> Result<Self, Failed> {
+        let settings: Vec<&str> = way.settings.iter().map(String::as_str).collect();
+        let server = match &way.program {
+            Some(program) => Server::start_reference(program, &settings)?,
+            None => Server::start(&settings)?,
+        };
+        let fleet = Arc::new(server.fleet_with(plan.gro).await?);
         let publisher = fleet.publish(STREAM, 0, program(Pacing::Burst)).await?;
-        // All at once: they are let in by the same key frame.
-        let fleet = Arc::new(fleet);
-        let mut joins = JoinSet::new();
-        for _ in 0..viewers {
-            let fleet = fleet.clone();
-            let codec = Some(VideoCodec::Vp8);
-            joins.spawn(async move { fleet.watch(STREAM, codec, false, Inspection::Count).await });
-        }
-        let mut members = Vec::new();
-        while let Some(joined) = joins.join_next().await {
-            members.push(joined??);
-        }
+        let viewers = crowd(&fleet, STREAM, false, counting(plan.viewers)).await?;
         publisher.leave().await;
         Ok(Measured {
-            name: format!("{backend}{name}"),
+            name: way.name.clone(),
+            gso: way.gso,
             server,
             fleet,
-            _viewers: members,
+            _viewers: viewers,
             samples: Vec::new(),
         })
     }
@@ -158,24 +203,30 @@ impl Measured {
     }
 }
 
-/// All turns of one way of sending; the floor's figure.
-async fn measure(plan: &Plan, pacing: Pacing, servers: &mut [Measured]) -> Result<Median, Failed> {
+/// The floor with and without segmentation offload, nanoseconds a packet.
+struct Floor {
+    gso: Median,
+    single: Median,
+}
+
+/// All turns of one way of sending; the floor's figures.
+async fn measure(plan: &Plan, pacing: Pacing, servers: &mut [Measured]) -> Result<Floor, Failed> {
     let mut publishers = Vec::new();
     for server in servers.iter() {
         let publisher = server.fleet.publish(STREAM, 0, program(pacing)).await?;
         publisher.speak(false);
         publishers.push(publisher);
     }
-    let sinks = Sinks::start(plan.viewers as usize)?;
+    let sinks = Sinks::start(plan.viewers as usize, plan.gro)?;
     // The frames of `program`, on the wire.
-    let mut sender = Sender::new(&sinks, 1069)?;
+    let mut sender = Sender::new(&sinks, 1073)?;
     let kind = probe_uring().map_or(BackendKind::Mmsg, |()| BackendKind::Uring);
-    let mut exit = Exit::backend(kind, true)?;
-    let (count, interval) = match pacing {
-        Pacing::Burst => (10, Duration::from_micros(33_333)),
-        Pacing::Smooth => (1, Duration::from_micros(3_333)),
+    let mut exits = [Exit::backend(kind, true)?, Exit::backend(kind, false)?];
+    let (counts, interval): (&[u64], _) = match pacing {
+        Pacing::Burst => (&[10], Duration::from_micros(33_333)),
+        Pacing::Smooth => (&[1, 1, 2, 1, 2, 1, 2], Duration::from_micros(4_762)),
     };
-    let mut floor = Vec::new();
+    let mut floors = [Vec::new(), Vec::new()];
     for round in 0..=plan.rounds as usize {
         for turn in 0..servers.len() {
             let index = (turn + round) % servers.len();
@@ -188,45 +239,66 @@ async fn measure(plan: &Plan, pacing: Pacing, servers: &mut [Measured]) -> Resul
                 servers[index].samples.push(sample);
             }
         }
-        let ns = paced(&mut sender, &mut exit, count, interval, plan.round);
-        eprintln!("{pacing:?} {round} floor {ns:.0}");
-        if round > 0 {
-            floor.push(ns);
+        for (exit, floor) in exits.iter_mut().zip(&mut floors) {
+            let ns = paced(&mut sender, exit, counts, interval, plan.round);
+            eprintln!("{pacing:?} {round} floor {ns:.0}");
+            if round > 0 {
+                floor.push(ns);
+            }
         }
     }
     for publisher in publishers {
         publisher.leave().await;
     }
-    Ok(median(floor).ok_or("no round")?)
+    let [gso, single] = floors.map(median);
+    Ok(Floor {
+        gso: gso.ok_or("no round")?,
+        single: single.ok_or("no round")?,
+    })
 }
 
-fn table(name: &str, plan: &Plan, servers: &[Measured], floor: Median) -> Result<String, Failed> {
+fn table(
+    title: &str,
+    file: &str,
+    plan: &Plan,
+    servers: &[Measured],
+    floor: &Floor,
+) -> Result<String, Failed> {
     let of = |server: &Measured, of: fn(&Sample) -> f64| {
         median(server.samples.iter().map(of)).ok_or("no round")
     };
     let mut text = format!(
-        "### 1 publisher, {} viewers, 2.5 Mbit/s at 30 frames/s, {name}\n\n\
-         | | CPU per packet, median | lowest to highest | against the floor | whole process | packets/s | share of a core |\n\
-         |---|---:|---:|---:|---:|---:|---:|\n\
-         | floor: seal and send | {:.2} µs | {:.2} to {:.2} µs | 1.00 | | | |\n",
+        "### 1 publisher, {} viewers, 2.5 Mbit/s at 30 frames/s, {title}\n\n\
+         | | CPU per packet, median | lowest to highest | against the floor | against the first | whole process | packets/s | share of a core |\n\
+         |---|---:|---:|---:|---:|---:|---:|---:|\n",
         plan.viewers,
-        floor.middle / 1e3,
-        floor.low / 1e3,
-        floor.high / 1e3,
     );
-    let mut bars = vec![Bar {
-        label: "floor: seal and send".to_owned(),
-        value: floor.middle / 1e3,
-    }];
-    for server in servers {
-        let shard = of(server, |sample| sample.shard_ns)?;
+    let mut bars = Vec::new();
+    for (name, floor) in [("floor, GSO", floor.gso), ("floor", floor.single)] {
         text += &format!(
-            "| {} | {:.2} µs | {:.2} to {:.2} µs | {:.2} | {:.2} µs | {:.0} | {:.1} % |\n",
+            "| {name} | {:.2} µs | {:.2} to {:.2} µs | 1.00 | | | | |\n",
+            floor.middle / 1e3,
+            floor.low / 1e3,
+            floor.high / 1e3,
+        );
+        bars.push(Bar {
+            label: name.to_owned(),
+            value: floor.middle / 1e3,
+        });
+    }
+    let shard_ns = |server| of(server, |sample| sample.shard_ns);
+    let first = shard_ns(servers.first().ok_or("no server")?)?.middle;
+    for server in servers {
+        let shard = shard_ns(server)?;
+        let floor = if server.gso { floor.gso } else { floor.single };
+        text += &format!(
+            "| {} | {:.2} µs | {:.2} to {:.2} µs | {:.2} | {:.2} | {:.2} µs | {:.0} | {:.1} % |\n",
             server.name,
             shard.middle / 1e3,
             shard.low / 1e3,
             shard.high / 1e3,
             shard.middle / floor.middle,
+            shard.middle / first,
             of(server, |sample| sample.all_ns)?.middle / 1e3,
             of(server, |sample| sample.packets_per_s)?.middle,
             of(server, |sample| sample.core)?.middle * 100.0,
@@ -237,10 +309,10 @@ fn table(name: &str, plan: &Plan, servers: &[Measured], floor: Median) -> Result
         });
     }
     let title = format!(
-        "CPU time a forwarded packet, {} viewers, {name}",
+        "CPU time a forwarded packet, {} viewers, {title}",
         plan.viewers
     );
-    Ok(text + &plot(&format!("fanout-{name}"), &title, "µs", &bars)? + "\n")
+    Ok(text + &plot(file, &title, "µs", &bars)? + "\n")
 }
 
 const STREAM: &str = "fanout";

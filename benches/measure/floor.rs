@@ -109,8 +109,8 @@ impl Sender {
     }
 }
 
-/// Sockets that are emptied by a thread of their own, in whole runs where the kernel hands them
-/// over so (UDP_GRO), as a load generator's are.
+/// Sockets that are emptied by a thread of their own, as a load generator's are: in whole runs
+/// (UDP_GRO), or packet by packet.
 pub(crate) struct Sinks {
     pub(crate) addresses: Vec<SocketAddr>,
     stop: Arc<AtomicBool>,
@@ -118,11 +118,11 @@ pub(crate) struct Sinks {
 }
 
 impl Sinks {
-    pub(crate) fn start(count: usize) -> Result<Sinks, Failed> {
+    pub(crate) fn start(count: usize, gro: bool) -> Result<Sinks, Failed> {
         let mut sockets = Vec::new();
         for _ in 0..count {
             let socket = UdpSocket::bind("127.0.0.1:0")?;
-            setsockopt(&socket, sockopt::UdpGroSegment, &true)?;
+            setsockopt(&socket, sockopt::UdpGroSegment, &gro)?;
             setsockopt(&socket, sockopt::RcvBuf, &(1 << 20))?;
             sockets.push(socket);
         }
@@ -195,20 +195,22 @@ pub(crate) fn on_cpu() -> Duration {
     Duration::from_nanos(spent.unwrap_or(0))
 }
 
-/// Sends `count` packets to each peer every `interval` for `round`; CPU nanoseconds a packet.
+/// Sends to each peer for `round`, as many packets every `interval` as `counts` says in turn; CPU
+/// nanoseconds a packet.
 pub(crate) fn paced(
     sender: &mut Sender,
     exit: &mut Exit,
-    count: u64,
+    counts: &[u64],
     interval: Duration,
     round: Duration,
 ) -> f64 {
     let mut outgoing = Outgoing::default();
-    sender.send(count, exit, &mut outgoing);
+    let mut counts = counts.iter().copied().cycle();
+    sender.send(counts.next().unwrap_or(1), exit, &mut outgoing);
     let (start, spent) = (Instant::now(), on_cpu());
     let (mut due, mut packets) = (start, 0);
     while start.elapsed() < round {
-        packets += sender.send(count, exit, &mut outgoing);
+        packets += sender.send(counts.next().unwrap_or(1), exit, &mut outgoing);
         due += interval;
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
     }

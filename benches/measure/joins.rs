@@ -3,19 +3,18 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::task::JoinSet;
-use whitewater_load::{Fleet, Inspection, JoinError, Member, Pacing, VideoCodec};
+use whitewater_load::Pacing;
 
-use crate::common::{Failed, Server, median, number, program};
+use crate::common::{Failed, Server, counting, crowd, median, number, program};
 
 pub(crate) fn run() -> Result<String, Failed> {
-    let crowd = number("BENCH_CROWD", 200)?;
+    let count = number("BENCH_CROWD", 200)?;
     let rounds = number("BENCH_ROUNDS", 5)?.clamp(1, 5);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let storms = (0..rounds)
-        .map(|_| runtime.block_on(storm(crowd)))
+        .map(|_| runtime.block_on(storm(count)))
         .collect::<Result<Vec<_>, _>>()?;
     let of = |of: fn(&Storm) -> f64| median(storms.iter().map(of)).ok_or("no round");
     let gap = |of: fn(&Storm) -> f64, share: &str| -> Result<String, Failed> {
@@ -30,7 +29,7 @@ pub(crate) fn run() -> Result<String, Failed> {
         of(|storm| storm.joins_per_core_s)?,
     );
     Ok(format!(
-        "### A crowd of {crowd} viewers comes in\n\n\
+        "### A crowd of {count} viewers comes in\n\n\
          All offers are made at once, while {WATCHING} others watch the same stream. Frames come \
          every 33 ms: that much silence is none. Median and range of {rounds} runs.\n\n\
          | | median | lowest to highest |\n|---|---:|---:|\n\
@@ -57,15 +56,12 @@ struct Storm {
     gap_ms: f64,
 }
 
-async fn storm(crowd: u32) -> Result<Storm, Failed> {
+async fn storm(count: u32) -> Result<Storm, Failed> {
     let mut server = Server::start(&[])?;
     // Those who watch have a receiving thread of their own: only the server delays them.
-    let watching = server.fleet().await?;
+    let watching = Arc::new(server.fleet().await?);
     let _publisher = watching.publish(STREAM, 0, program(Pacing::Burst)).await?;
-    let mut members = Vec::new();
-    for _ in 0..WATCHING {
-        members.push(watch(&watching).await?);
-    }
+    let _members = crowd(&watching, STREAM, false, counting(WATCHING)).await?;
     tokio::time::sleep(SETTLE).await;
     watching.reset_marks();
     tokio::time::sleep(SETTLE).await;
@@ -76,30 +72,18 @@ async fn storm(crowd: u32) -> Result<Storm, Failed> {
     let coming = Arc::new(server.fleet().await?);
     let before = server.meter.read().ok_or(gone)?;
     let since = Instant::now();
-    let mut joins = JoinSet::new();
-    for _ in 0..crowd {
-        let coming = coming.clone();
-        joins.spawn(async move { watch(&coming).await });
-    }
-    while let Some(joined) = joins.join_next().await {
-        members.push(joined??);
-    }
+    let _crowd = crowd(&coming, STREAM, false, counting(count)).await?;
     let elapsed = since.elapsed().as_secs_f64();
     let after = server.meter.read().ok_or(gone)?;
     let gap = longest(watching.snapshot().await.gaps);
     let storm = Storm {
-        joins_per_s: f64::from(crowd) / elapsed,
-        joins_per_core_s: f64::from(crowd) / (after.cpu - before.cpu).as_secs_f64(),
+        joins_per_s: f64::from(count) / elapsed,
+        joins_per_core_s: f64::from(count) / (after.cpu - before.cpu).as_secs_f64(),
         gap_before_ms: gap_before.as_secs_f64() * 1e3,
         gap_ms: gap.as_secs_f64() * 1e3,
     };
     eprintln!("{storm:?}");
     Ok(storm)
-}
-
-async fn watch(fleet: &Fleet) -> Result<Member, JoinError> {
-    let codec = Some(VideoCodec::Vp8);
-    fleet.watch(STREAM, codec, false, Inspection::Count).await
 }
 
 const STREAM: &str = "crowd";

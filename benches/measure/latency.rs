@@ -1,10 +1,11 @@
 //! How long packets are under way when the media thread has 30, 50 and 70 % of a core to do.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use whitewater_load::{Fleet, Inspection, Member, Pacing, Share, VideoCodec};
+use whitewater_load::{Fleet, Inspection, Member, Pacing, Share};
 
-use crate::common::{Bar, Failed, Server, number, plot, program};
+use crate::common::{Bar, Failed, Server, VERIFYING, crowd, number, plot, program};
 
 pub(crate) fn run() -> Result<String, Failed> {
     let window = Duration::from_millis(number("BENCH_ROUND_MS", 1500)?.into()) * 4;
@@ -16,7 +17,7 @@ pub(crate) fn run() -> Result<String, Failed> {
 
 async fn measure(window: Duration) -> Result<String, Failed> {
     let mut server = Server::start(&[])?;
-    let fleet = server.fleet().await?;
+    let fleet = Arc::new(server.fleet().await?);
     let _publisher = fleet.publish(STREAM, 0, program(Pacing::Smooth)).await?;
     let mut text = "### Time under way\n\n\
          From the publisher's send call to the arrival in the viewer's socket, both on this \
@@ -83,20 +84,13 @@ async fn load(server: &mut Server, window: Duration) -> Result<Option<f64>, Fail
     Ok((share > 0.0).then_some(share))
 }
 
-async fn grow(fleet: &Fleet, viewers: &mut Vec<Member>, count: usize) -> Result<(), Failed> {
+async fn grow(fleet: &Arc<Fleet>, viewers: &mut Vec<Member>, count: usize) -> Result<(), Failed> {
     let verify = Share::parse("5%")?;
-    while viewers.len() < count {
-        let inspection = if verify.has(viewers.len() as u32) {
-            Inspection::Verify {
-                source: Some(0),
-                codec: VideoCodec::Vp8,
-            }
-        } else {
-            Inspection::Count
-        };
-        let watch = fleet.watch(STREAM, Some(VideoCodec::Vp8), false, inspection);
-        viewers.push(watch.await?);
-    }
+    let inspections = (viewers.len()..count).map(|number| match verify.has(number as u32) {
+        true => VERIFYING,
+        false => Inspection::Count,
+    });
+    viewers.extend(crowd(fleet, STREAM, false, inspections).await?);
     Ok(())
 }
 

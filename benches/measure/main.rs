@@ -4,6 +4,7 @@
 mod common;
 mod fanout;
 mod floor;
+mod hold;
 mod joins;
 mod latency;
 mod memory;
@@ -49,6 +50,9 @@ type Part = fn() -> Result<String, common::Failed>;
 const PARTS: &[(&str, Part)] = &[
     ("pipeline", pipeline::run),
     ("fanout", fanout::run),
+    ("plain", fanout::run_plain),
+    ("shards", fanout::run_shards),
+    ("hold", hold::run),
     ("latency", latency::run),
     ("joins", joins::run),
     ("memory", memory::run),

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use whitewater_load::{Fleet, Inspection, JoinError, Member, Pacing, Program, VideoCodec};
+use whitewater_load::{Member, Pacing, Program};
 
-use crate::common::{Failed, Server, number, program};
+use crate::common::{Failed, Server, counting, crowd as come, number, program};
 
 pub(crate) fn run() -> Result<String, Failed> {
     let crowd = number("BENCH_MANY", 2000)?.max(1);
@@ -54,8 +54,8 @@ async fn tide(crowd: u32) -> Result<Vec<Round>, Failed> {
         let before = server.meter.read().ok_or(gone)?.resident;
         let mut members: Vec<Member> = Vec::new();
         while members.len() < crowd as usize {
-            let count = (crowd as usize - members.len()).min(AT_ONCE);
-            members.extend(join(&fleet, count).await?);
+            let count = (crowd - members.len() as u32).min(AT_ONCE);
+            members.extend(come(&fleet, STREAM, true, counting(count)).await?);
         }
         tokio::time::sleep(SETTLE).await;
         let full = server.meter.read().ok_or(gone)?.resident;
@@ -77,20 +77,6 @@ async fn tide(crowd: u32) -> Result<Vec<Round>, Failed> {
     Ok(rounds)
 }
 
-async fn join(fleet: &Arc<Fleet>, count: usize) -> Result<Vec<Member>, Failed> {
-    let mut joins: JoinSet<Result<Member, JoinError>> = JoinSet::new();
-    for _ in 0..count {
-        let fleet = fleet.clone();
-        let codec = Some(VideoCodec::Vp8);
-        joins.spawn(async move { fleet.watch(STREAM, codec, true, Inspection::Count).await });
-    }
-    let mut members = Vec::new();
-    while let Some(joined) = joins.join_next().await {
-        members.push(joined??);
-    }
-    Ok(members)
-}
-
 fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
@@ -106,5 +92,5 @@ fn quiet() -> Program {
 
 const STREAM: &str = "tide";
 const ROUNDS: usize = 2;
-const AT_ONCE: usize = 100;
+const AT_ONCE: u32 = 100;
 const SETTLE: Duration = Duration::from_secs(1);

@@ -8,7 +8,7 @@ use crate::common::{Bar, Failed, Median, median, number, plot};
 use crate::floor::{Exit, Sender, Sinks, paced};
 
 pub(crate) fn run() -> Result<String, Failed> {
-    let rounds = number("BENCH_ROUNDS", 5)?.max(1);
+    let rounds = number("BENCH_PAIRS", 21)?.max(1);
     let round = Duration::from_millis(number("BENCH_ROUND_MS", 1500)?.into()) / 8;
     let mut ways: Vec<Way> = Vec::new();
     for gso in [true, false] {
@@ -28,10 +28,15 @@ pub(crate) fn run() -> Result<String, Failed> {
             .collect::<String>(),
         "---:|".repeat(ways.len()),
     );
+    let mut against = String::new();
     let mut bars = Vec::new();
     for size in [160, 1200] {
         for peers in [10, 100, 1000] {
-            let cells = row(&ways, size, peers, rounds, round)?;
+            let samples = row(&ways, size, peers, rounds, round)?;
+            let cells: Vec<Median> = samples
+                .iter()
+                .filter_map(|of| median(of.iter().copied()))
+                .collect();
             text += &format!("| {size} B | {peers} |");
             for (way, cell) in ways.iter().zip(&cells) {
                 text += &format!(" {:.0} ({:.0}) |", cell.middle, cell.low);
@@ -43,37 +48,92 @@ pub(crate) fn run() -> Result<String, Failed> {
                 }
             }
             text += "\n";
+            for gso in [true, false] {
+                if let Some(pair) = pair(&ways, &samples, gso) {
+                    against += &format!(
+                        "| {size} B | {peers} | {} | {} | {:.2} | {:.2} to {:.2} |\n",
+                        if gso { "on" } else { "off" },
+                        pair.best_other,
+                        pair.ratio.middle,
+                        pair.quarters.0,
+                        pair.quarters.1,
+                    );
+                }
+            }
             eprintln!("pipeline {size} {peers} {cells:?}");
         }
+    }
+    if !against.is_empty() {
+        text += &format!(
+            "\nThe default against the best other way, round by round: CPU time of `uring` divided by the \
+             other's in the same round, median of {rounds} and the middle half of them.\n\n\
+             | packet | peers | GSO | best other | ratio | middle half |\n\
+             |---|---:|---|---|---:|---:|\n{against}"
+        );
     }
     let title = "Seal and send 1,200 bytes to 100 peers: CPU time a packet";
     Ok(text + &plot("pipeline", title, "µs", &bars)?)
 }
 
-/// One row of the table; the ways take turns, so that noise hits all alike.
+/// The default way out against the best of the others, both in the same rounds.
+struct Pair {
+    best_other: String,
+    ratio: Median,
+    quarters: (f64, f64),
+}
+
+/// `None` where there is no io_uring.
+fn pair(ways: &[Way], samples: &[Vec<f64>], gso: bool) -> Option<Pair> {
+    let of = |wanted: fn(&Way, bool) -> bool| {
+        let found = ways.iter().zip(samples);
+        found.filter(move |(way, _)| wanted(way, gso))
+    };
+    let is_default =
+        |way: &Way, gso: bool| matches!(way, Way::Backend(BackendKind::Uring, on) if *on == gso);
+    let is_other = |way: &Way, gso: bool| match way {
+        Way::Backend(kind, on) => *kind != BackendKind::Uring && *on == gso,
+        Way::Naive => !gso,
+    };
+    let (_, own) = of(is_default).next()?;
+    let middle = |of: &Vec<f64>| median(of.iter().copied()).map_or(f64::MAX, |of| of.middle);
+    let (other, others) = of(is_other).min_by(|a, b| middle(a.1).total_cmp(&middle(b.1)))?;
+    let mut ratios: Vec<f64> = own.iter().zip(others).map(|(a, b)| a / b).collect();
+    ratios.sort_unstable_by(f64::total_cmp);
+    let quarters = (
+        ratios[ratios.len() / 4],
+        ratios[ratios.len() - 1 - ratios.len() / 4],
+    );
+    Some(Pair {
+        best_other: other.name(),
+        ratio: median(ratios)?,
+        quarters,
+    })
+}
+
+/// One row of the table, nanoseconds of each way in each round; the ways take turns, so that noise
+/// hits all alike.
 fn row(
     ways: &[Way],
     size: usize,
     peers: usize,
     rounds: u32,
     round: Duration,
-) -> Result<Vec<Median>, Failed> {
-    let sinks = Sinks::start(peers)?;
+) -> Result<Vec<Vec<f64>>, Failed> {
+    let sinks = Sinks::start(peers, true)?;
     let mut sender = Sender::new(&sinks, size)?;
     let mut exits = ways.iter().map(Way::open).collect::<Result<Vec<_>, _>>()?;
     let mut samples = vec![Vec::new(); ways.len()];
     for turn in 0..=rounds as usize {
         for step in 0..ways.len() {
             let index = (step + turn) % ways.len();
-            let ns = paced(&mut sender, &mut exits[index], RUN, INTERVAL, round);
+            let ns = paced(&mut sender, &mut exits[index], &[RUN], INTERVAL, round);
             // The first turn fills caches and tables.
             if turn > 0 {
                 samples[index].push(ns);
             }
         }
     }
-    let medians = samples.into_iter().filter_map(median);
-    Ok(medians.collect())
+    Ok(samples)
 }
 
 enum Way {
