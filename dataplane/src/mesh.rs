@@ -58,7 +58,11 @@ impl Mesh {
         let Some(Some(peer)) = self.to.get_mut(usize::from(to.0)) else {
             return;
         };
-        if matches!(relay, Relay::Packet(_) | Relay::Datagram { .. }) {
+        let may_be_lost = matches!(
+            relay,
+            Relay::Packet(_) | Relay::Kept(_) | Relay::Datagram { .. }
+        );
+        if may_be_lost {
             if peer.packets.push(relay).is_err() {
                 self.dropped += 1;
             }

@@ -10,6 +10,7 @@ mod joining;
 mod layers;
 mod liveness;
 mod loss;
+mod replay;
 mod restarts;
 
 use std::time::Duration;

@@ -82,6 +82,12 @@ impl Pacer {
         self.free_at_ns.max(now_ns.saturating_sub(LATE_NS))
     }
 
+    /// The rate in bits per second; `None` where nothing is paced.
+    #[must_use]
+    pub fn rate_bps(&self) -> Option<u64> {
+        8_000_000_000_u64.checked_div(self.ns_per_byte)
+    }
+
     /// How long `bytes` take at the rate.
     #[must_use]
     pub fn time_of(&self, bytes: usize) -> Duration {

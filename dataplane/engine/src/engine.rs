@@ -4,6 +4,7 @@ mod closing;
 mod flow;
 mod layering;
 mod pacing;
+mod replaying;
 mod steering;
 mod timers;
 mod viewing;
@@ -410,30 +411,21 @@ impl Engine {
                 stream,
                 shard,
                 wanted,
-            } => self.core.interest(stream, shard, wanted),
+            } => self.core.interest(now, stream, shard, wanted),
             Relay::Described {
                 stream,
                 epoch,
                 tracks,
                 from,
-            } => {
-                if let Some(entry) = self.core.streams.get_mut(&stream)
-                    && entry.publish(epoch, Source::There(from))
-                {
-                    entry.tracks = tracks;
-                    // Where there are layers, each viewer asks for the one it chooses.
-                    if entry.rids().is_empty() {
-                        self.core.wanted.push((stream, LAYERS_ALL));
-                    }
-                    self.core.layered.push(stream);
-                }
-            }
+            } => self.core.described(stream, epoch, tracks, from),
             Relay::Ended { stream, epoch } => {
                 if let Some(entry) = self.core.streams.get_mut(&stream) {
                     entry.unpublish(epoch);
                 }
             }
             Relay::Packet(packet) => self.core.take_relayed(packet),
+            Relay::Kept(packet) => self.core.take_kept(now, packet),
+            Relay::Muted { stream, epoch } => self.core.forget_pictures(stream, epoch),
             Relay::KeyframeWanted { stream, layers } => self.core.wanted.push((stream, layers)),
             Relay::Layers {
                 stream,
@@ -445,7 +437,7 @@ impl Engine {
                 epoch,
                 shard,
                 layers,
-            } => self.core.layers_wanted(stream, epoch, shard, layers),
+            } => self.core.layers_wanted(now, stream, epoch, shard, layers),
             Relay::Route {
                 peer,
                 shard,
@@ -593,6 +585,10 @@ impl Session {
                     }
                     track.muted = muted;
                 }
+                if let (true, MediaKind::Video, Role::Publish { epoch }) = (muted, kind, self.role)
+                {
+                    core.forget_pictures(self.stream, epoch);
+                }
             }
             Side::Viewer(viewer) => {
                 for track in viewer.tracks.iter_mut().filter(|t| t.kind == kind) {
@@ -603,8 +599,7 @@ impl Session {
                 }
             }
         }
-        if !muted && kind == MediaKind::Video {
-            self.follow_choice(now, core);
+        if !muted && kind == MediaKind::Video && !self.join(now, core) {
             core.wanted.push((self.stream, self.awaited_layers()));
         }
     }
@@ -675,7 +670,7 @@ impl Core {
         }
     }
 
-    fn interest(&mut self, id: StreamId, shard: ShardIndex, wanted: bool) {
+    fn interest(&mut self, now: Instant, id: StreamId, shard: ShardIndex, wanted: bool) {
         let own = self.config.shard;
         let bit = 1_u64.checked_shl(u32::from(shard.0)).unwrap_or(0);
         if !wanted {
@@ -704,6 +699,7 @@ impl Core {
                 };
                 self.out.relays.push((shard, message));
             }
+            self.relay_kept(now, id, shard, LAYERS_ALL);
         }
     }
 

@@ -53,6 +53,30 @@ pub const RTX_INTERVAL_DEFAULT: Duration = Duration::from_millis(20);
 /// A round trip measured longer counts as this: a viewer asks again for good reason then.
 pub const RTX_INTERVAL_MAX: Duration = Duration::from_millis(100);
 
+/// A viewer that joins begins with what is kept since the latest key frame if that is no older than
+/// this; else the publisher is asked for one. Viewers one after the other cost a key frame every two
+/// seconds at most, and a decoder has sixty pictures to catch up with.
+pub const REPLAY_AGE_MAX: Duration = Duration::from_secs(2);
+/// The same for a viewer that chooses another layer by hand: it is shown what it has seen already in
+/// another size, so only what is newer than the time for which the publisher cannot be asked again.
+pub const REPLAY_SWITCH_AGE_MAX: Duration = Duration::from_millis(600);
+/// And if it is no more than this: two seconds of 2 Mbit/s.
+pub const REPLAY_BYTES_MAX: usize = 512 * 1024;
+/// The same in packets.
+pub const REPLAY_PACKETS_MAX: usize = 512;
+/// Packets since the latest key frame are kept this long, so that who has begun finds the rest.
+pub const REPLAY_KEPT_FOR: Duration = Duration::from_millis(2_500);
+/// A packet that is missing is waited for this long: the publisher's retransmission takes a round trip.
+pub const REPLAY_HOLE_AGE_MAX: Duration = Duration::from_millis(100);
+/// What is kept is sent this many times as fast as it came: two seconds in four tenths.
+pub const REPLAY_SPEED: u64 = 6;
+/// At least this fast, so that a key frame does not take long,
+pub const REPLAY_BPS_MIN: u64 = 2_000_000;
+/// and not faster than this.
+pub const REPLAY_BPS_MAX: u64 = 40_000_000;
+/// Who has not caught up by then waits for the next key frame.
+pub const REPLAY_TIME_MAX: Duration = Duration::from_millis(1_500);
+
 /// What a viewer's path is taken to carry, whatever it says: audio and a little more, and what no
 /// stream needs.
 pub const ESTIMATE_BPS_MIN: u64 = 50_000;
@@ -167,4 +191,16 @@ const _: () = assert!(
 const _: () = assert!(
     PACKETS_PER_TURN_MAX <= DATAGRAMS_PER_TURN_MAX,
     "a turn cannot forward more of one stream than it received"
+);
+const _: () = assert!(
+    REPLAY_PACKETS_MAX * 2 <= RTX_VIDEO_PACKETS_MAX,
+    "what is sent from the ring stays in it meanwhile"
+);
+const _: () = assert!(
+    REPLAY_SWITCH_AGE_MAX.as_millis() >= KEYFRAME_REQUEST_INTERVAL.as_millis(),
+    "a layer is either there or can be asked for"
+);
+const _: () = assert!(
+    REPLAY_KEPT_FOR.as_millis() > REPLAY_AGE_MAX.as_millis(),
+    "what was begun can be ended"
 );

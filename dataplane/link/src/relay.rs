@@ -38,6 +38,15 @@ pub enum Relay {
     },
     /// One packet.
     Packet(RelayPacket),
+    /// A packet of before: what a viewer can begin with, in order, from a key frame on.
+    Kept(RelayPacket),
+    /// The publisher's video was muted: what was sent before is shown to nobody who joins later.
+    Muted {
+        /// The stream.
+        stream: StreamId,
+        /// Of this publisher.
+        epoch: Epoch,
+    },
     /// A viewer needs a key frame.
     KeyframeWanted {
         /// The stream.

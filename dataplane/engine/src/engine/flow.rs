@@ -1,6 +1,5 @@
 //! The way of a packet: in from a publisher, into its stream's turn, out to every viewer.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use str0m::Rtc;
@@ -81,9 +80,16 @@ impl Engine {
         let stream = self.core.streams.get_mut(&id)?;
         // Nobody joins or leaves while the turn is flushed: leaving is at its end.
         stream.viewers = viewers;
-        let kept = stream.viewers_admitted > 0;
-        for packet in packets.drain(..).filter(|_| kept) {
-            stream.keep(now, packet);
+        let (here, there) = (stream.viewers_admitted > 0, stream.wanted_by != 0);
+        if !here && !there {
+            // What has a hole at its end is nothing to begin with.
+            stream.kept.clear();
+        }
+        for packet in packets.drain(..) {
+            // Other shards are told what a viewer can begin with; they answer their own NACKs.
+            if here || there && packet.meta.kind == MediaKind::Video {
+                stream.keep(now, packet);
+            }
         }
         // Whichever of the two is empty is room for later turns.
         (stream.pending, self.core.later) = match due {
@@ -142,13 +148,7 @@ impl Core {
             self.drops.count(DropReason::StaleEpoch);
             return;
         }
-        // One copy a core: its viewers' reference counting stays on this core.
-        let packet_here = Packet {
-            meta: packet.meta,
-            payload: Arc::from(&packet.payload[..]),
-            padded: None,
-        };
-        self.take_packet(packet.stream, packet_here);
+        self.take_packet(packet.stream, Packet::copied(packet));
     }
 
     fn take_packet(&mut self, id: StreamId, packet: Packet) {
@@ -314,8 +314,9 @@ impl Session {
                     if stream.viewers.len() < limits::VIEWERS_PER_SHARD_MAX {
                         stream.viewers.push(key);
                     }
-                    self.follow_choice(now, core);
-                    core.wanted.push((self.stream, self.awaited_layers()));
+                    if !self.join(now, core) {
+                        core.wanted.push((self.stream, self.awaited_layers()));
+                    }
                 }
             }
             Side::Publisher(publisher) => {

@@ -54,7 +54,7 @@ impl Session {
             return;
         };
         viewer.choice.selection = selection;
-        self.follow_choice(now, core);
+        self.join(now, core);
     }
 
     /// Chooses, and has the publisher's shard send what is needed for that.
@@ -106,7 +106,8 @@ impl Session {
             // Simulcast layers are sent whole.
             is_news |= track.aim_within(Limit::NONE);
         }
-        if is_news && track.awaits() != 0 {
+        let path_bps = viewer.downlink.as_ref().and_then(|path| path.pace_bps());
+        if is_news && track.awaits() != 0 && !track.can_join(now, stream, path_bps) {
             core.wanted.push((self.stream, track.awaits()));
         }
         track.uses()
@@ -219,6 +220,7 @@ impl Core {
             return;
         };
         if stream.layers_asked != layers {
+            stream.forget_layers(stream.layers_asked ^ layers);
             stream.layers_asked = layers;
             let message = Relay::LayersWanted {
                 stream: id,
@@ -233,6 +235,7 @@ impl Core {
     /// Another shard told which layers are of use there.
     pub(super) fn layers_wanted(
         &mut self,
+        now: Instant,
         id: StreamId,
         epoch: Epoch,
         shard: ShardIndex,
@@ -241,7 +244,8 @@ impl Core {
         if let Some(stream) = self.streams.get_mut(&id)
             && stream.epoch == Some(epoch)
         {
-            stream.want_layers(shard, layers);
+            let before = stream.want_layers(shard, layers);
+            self.relay_kept(now, id, shard, layers & !before);
         }
     }
 }

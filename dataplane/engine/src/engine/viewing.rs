@@ -19,6 +19,11 @@ use crate::session::{CNAME_SIZE_MAX, Session, Side, Viewer};
 impl Session {
     /// Sends a turn's packets to this viewer. True while it waits for a key frame of any layer.
     pub(super) fn forward(&mut self, turn: &Turn<'_>, core: &mut Core) -> bool {
+        if let Side::Viewer(viewer) = &self.side
+            && viewer.is_joining
+        {
+            self.catch_up(turn.now, core);
+        }
         let Some(route) = self.route() else {
             return false;
         };

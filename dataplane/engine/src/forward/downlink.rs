@@ -229,8 +229,7 @@ impl Downlink {
     /// After what left or was held: when to look again.
     pub fn settle(&mut self, now: Instant) {
         let waits = !self.held.is_empty() || !self.again.is_empty();
-        let pause = self.pacer.next_ns(self.now_ns).saturating_sub(self.now_ns);
-        self.wake_at = waits.then(|| now + Duration::from_nanos(pause));
+        self.wake_at = waits.then(|| now + self.pause());
     }
 
     /// When there is something to do.
@@ -275,6 +274,16 @@ impl Downlink {
     pub fn remb(&mut self, now: Instant, bps: Option<u64>) {
         self.estimator.remb(now, bps);
         self.pace();
+    }
+
+    /// How fast the path is sent to, where that is bounded.
+    pub fn pace_bps(&self) -> Option<u64> {
+        self.pacer.rate_bps()
+    }
+
+    /// Until it has room again.
+    pub fn pause(&self) -> Duration {
+        Duration::from_nanos(self.pacer.next_ns(self.now_ns).saturating_sub(self.now_ns))
     }
 
     /// What the path carries, if that is known.

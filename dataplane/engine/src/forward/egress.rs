@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use whitewater_link::{
-    Epoch, LAYERS_ALL, MediaKind, PacketMeta, PictureNumbers, Reception, TrackDescription,
-    TrackReport, Traffic,
+    Epoch, LAYERS_ALL, MediaKind, PacketMeta, PictureNumbers, Reception, RelayPacket,
+    TrackDescription, TrackReport, Traffic,
 };
 use whitewater_rtp::HeaderFields;
 use whitewater_rtp::rtcp::{ReportBlock, SenderInfo};
@@ -36,6 +36,17 @@ pub struct Packet {
     pub payload: Arc<[u8]>,
     /// The payload and one byte of padding, where that makes a longer run.
     pub padded: Option<Arc<[u8]>>,
+}
+
+impl Packet {
+    /// One copy a core: its viewers' reference counting stays on this core.
+    pub fn copied(relayed: RelayPacket) -> Self {
+        Packet {
+            meta: relayed.meta,
+            payload: Arc::from(&relayed.payload[..]),
+            padded: None,
+        }
+    }
 }
 
 /// One track a viewer is sent.
@@ -75,6 +86,10 @@ pub struct EgressTrack {
     octets: u32,
     budget: Budget,
     resent: Resent,
+    /// Whether it may begin with what is kept.
+    may_replay: bool,
+    /// While it catches up from there.
+    replay: Option<Replay>,
     /// The last publisher of whom there was something no codec here is for.
     uncarried: Option<Epoch>,
 }
@@ -229,6 +244,8 @@ impl EgressTrack {
             octets: 0,
             budget: Budget::default(),
             resent: Resent::default(),
+            may_replay: false,
+            replay: None,
             uncarried: None,
         }
     }
@@ -250,7 +267,10 @@ impl EgressTrack {
             self.layer = self.target.unwrap_or(0);
         }
         for packet in turn.packets {
-            if packet.meta.kind != self.kind || !self.takes(&packet.meta) {
+            if packet.meta.kind != self.kind
+                || !self.takes(&packet.meta)
+                || self.comes_later(&packet.meta)
+            {
                 continue;
             }
             match self.rewrite(turn.now, turn.epoch, turn.tracks, &packet.meta) {
@@ -420,14 +440,14 @@ impl EgressTrack {
         if !self.resent.admit(now, egress, interval) || !self.budget.spend(size) {
             return way.drops.count(DropReason::RetransmissionRefused);
         }
-        let offset = self.timestamp.as_ref().map_or(0, TimestampMunger::offset);
+        let timestamp = self.timestamp.as_ref();
         let fields = HeaderFields {
             marker: self
                 .scale
                 .marker_again(meta.timestamp, meta.marker, meta.scale),
             payload_type: pt,
             sequence_number: repair.next as u16,
-            timestamp: meta.timestamp.wrapping_add(offset),
+            timestamp: timestamp.map_or(meta.timestamp, |munger| munger.again(meta.timestamp)),
             ssrc: repair.source.ssrc(),
         };
         let passed = &meta.extensions;
@@ -551,6 +571,7 @@ impl EgressTrack {
             self.gate = Gate::Waiting(None);
         }
         self.muted = muted;
+        self.replay = None;
     }
 
     /// Decides over one packet of the publisher `epoch` that `tracks` describe.
@@ -639,12 +660,11 @@ impl EgressTrack {
             .and_then(|track| track.codecs.iter().find(|codec| codec.pt == meta.pt))
             .map_or(90_000, |codec| codec.clock_rate);
         self.clock_rate = rate;
-        let start = self.timestamp_start;
-        let munger = self
-            .timestamp
-            .get_or_insert_with(|| TimestampMunger::new(rate, start));
-        // By when pictures were taken, which their layers have in common, as far as it is known.
-        munger.switch(meta.timestamp, meta.captured_at);
+        let known = self.timestamp.take();
+        let mut munger = known.unwrap_or_else(|| TimestampMunger::new(rate, self.timestamp_start));
+        self.switch_timeline(&mut munger, meta);
+        self.timestamp = Some(munger);
+        self.may_replay = false;
     }
 
     fn map(&mut self, tracks: &[TrackDescription], track: u8) {
@@ -726,8 +746,12 @@ fn codec_plan(kind: MediaKind, codec: &whitewater_link::CodecDescription) -> Opt
 }
 
 mod pacing;
+mod replay;
 
 pub use pacing::Pace;
+pub use replay::Progress;
+
+use replay::Replay;
 
 #[cfg(test)]
 mod switching;

@@ -7,7 +7,7 @@ use whitewater_link::{
     Epoch, LAYERS_ALL, LAYERS_MAX, LayerState, MediaKind, ShardIndex, TrackDescription,
 };
 
-use super::egress::Packet;
+use super::egress::{Packet, bit};
 use super::keyframe::KeyframeThrottle;
 use super::ring::Ring;
 
@@ -99,6 +99,20 @@ impl Stream {
         self.kept.get(place(track, layer))
     }
 
+    /// Forgets what is kept of layers of the video, one bit each: more of them came or will come than
+    /// is known here.
+    pub fn forget_layers(&mut self, layers: u8) {
+        let is_video = |index: usize| {
+            let track = self.tracks.get(index / LAYERS_MAX);
+            track.is_some_and(|track| track.kind == MediaKind::Video)
+        };
+        for (index, ring) in self.kept.iter_mut().enumerate() {
+            if is_video(index) && layers & bit((index % LAYERS_MAX) as u8) != 0 {
+                ring.clear();
+            }
+        }
+    }
+
     /// Names of the layers of its video; none where there is one.
     pub fn rids(&self) -> &[String] {
         let video = |track: &&TrackDescription| track.kind == MediaKind::Video;
@@ -112,10 +126,12 @@ impl Stream {
         said.map_or(LAYERS_ALL, |&(_, layers)| layers)
     }
 
-    /// A shard said which layers it wants.
-    pub fn want_layers(&mut self, shard: ShardIndex, layers: u8) {
+    /// A shard said which layers it wants; those it wanted before.
+    pub fn want_layers(&mut self, shard: ShardIndex, layers: u8) -> u8 {
+        let before = self.layers_wanted_by(shard);
         self.layers_wanted.retain(|(known, _)| *known != shard);
         self.layers_wanted.push((shard, layers));
+        before
     }
 
     /// The shards that want packets, and of which layers, one bit each.

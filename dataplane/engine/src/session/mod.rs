@@ -128,6 +128,10 @@ pub struct Viewer {
     pub reports: Reports,
     /// The path to it, where anything can be learnt of that.
     pub downlink: Option<Box<Downlink>>,
+    /// Whether it is behind, or may begin with what is kept of its stream.
+    pub is_joining: bool,
+    /// When more of that may be sent.
+    pub replay_at: Option<Instant>,
     /// What the path carries, in bits per second; `None` while that is not known.
     pub available_bps: Option<u64>,
     /// What is worth probing the path for.
@@ -189,6 +193,8 @@ impl Session {
                     cname: cname.collect(),
                     reports: Reports::default(),
                     downlink: is_numbered.then(|| Box::new(Downlink::new(now))),
+                    is_joining: false,
+                    replay_at: None,
                     available_bps: None,
                     goal_bps: limits::PROBE_GOAL_BPS,
                     uncarried: None,
@@ -247,6 +253,7 @@ impl Session {
         let mut due = self.heard_at + config.dead_peer_timeout;
         if let Side::Viewer(viewer) = &self.side {
             due = viewer.reports.at.map_or(due, |at| due.min(at));
+            due = viewer.replay_at.map_or(due, |at| due.min(at));
             let paced = viewer.downlink.as_ref().and_then(|path| path.due());
             due = paced.map_or(due, |at| due.min(at));
         }

@@ -341,6 +341,59 @@ fn a_switch_goes_on_by_the_time_that_passed() {
 }
 
 #[test]
+fn frames_from_before_the_present_pass_in_the_time_they_are_given() {
+    let start = Instant::now();
+    let frame = |n: u32| start + Duration::from_nanos(33_333_333) * n;
+    for timestamp in [0_u32, u32::MAX - 50_000] {
+        let mut munger = TimestampMunger::new(90_000, 7_000);
+        // Sixty frames are there already; they are to have passed after 300 ms.
+        let of = |n: u32| timestamp.wrapping_add(3_000 * n);
+        munger.catch_up(of(0), of(60), frame(60), 27_000);
+        let mapped: Vec<u32> = (0..200).map(|n| munger.map(of(n), frame(n))).collect();
+        let plain = |n: u32| of(n).wrapping_add(7_000);
+        assert_eq!(mapped[0], plain(60), "the first is of the present");
+        for (pair, n) in mapped.windows(2).zip(0..) {
+            let step = pair[1].wrapping_sub(pair[0]);
+            let expected = match n {
+                0..69 => 390..=392,
+                69 => 390..=3_000,
+                _ => 3_000..=3_000,
+            };
+            assert!(expected.contains(&step), "{n}: {step}");
+        }
+        assert_eq!(mapped[70], plain(70), "after 300 ms");
+        assert!((0..200).all(|n| munger.again(of(n)) == mapped[n as usize]));
+        assert_eq!(munger.offset(), 7_000);
+        // It is forgotten long before the numbers come round again.
+        munger.map(of(2_000), frame(2_000));
+        assert_eq!(munger.again(of(1)), plain(1));
+    }
+}
+
+#[test]
+fn catching_up_goes_on_from_what_was_shown_before() {
+    let start = Instant::now();
+    let at = |ms: u64| start + Duration::from_millis(ms);
+    let mut munger = TimestampMunger::new(90_000, 0);
+    let newest = munger.map(5_000, at(1_000));
+    // Another source, whose newest frame was taken together with that one.
+    munger.catch_up(900_000, 936_000, at(1_000), 9_000);
+    let first = munger.map(900_000, at(600));
+    assert_eq!(first, newest + 1);
+    let last = munger.map(936_000, at(1_000));
+    assert!((first..first + 9_000).contains(&last), "{first} {last}");
+    // A third begins in the middle of it: later than all that was shown.
+    munger.switch(77, at(1_010));
+    let third = munger.map(77, at(1_010));
+    assert!((last + 1..first + 9_000).contains(&third), "{last} {third}");
+    // Where there is nothing to catch up with it is a switch like any other.
+    munger.catch_up(500, 500, at(1_110), 9_000);
+    assert_eq!(munger.map(500, at(1_110)), third + 9_000);
+    munger.catch_up(500, 400, at(1_210), 9_000);
+    assert_eq!(munger.map(400, at(1_210)), third + 18_000);
+}
+
+#[test]
 fn two_frames_never_share_a_timestamp_and_time_never_steps_back() {
     let now = Instant::now();
     let mut munger = TimestampMunger::new(90_000, 0);

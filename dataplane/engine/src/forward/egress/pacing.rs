@@ -46,6 +46,7 @@ impl EgressTrack {
             Holding::Kept { dropped } => dropped,
             Holding::Refused { dropped } => {
                 self.gate = Gate::Waiting(None);
+                self.may_replay = false;
                 dropped
             }
         };
