@@ -18,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 pub mod demux;
+pub mod dependency;
 pub mod ext;
 pub mod framing;
 pub mod header;
