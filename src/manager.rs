@@ -11,7 +11,7 @@ use whitewater_control::{
 use crate::cli::Inheritance;
 use crate::config::{self, Config, Effective};
 use crate::embedded::Embedded;
-use crate::node::{self, StartError, control_config, file, seconds, urls};
+use crate::node::{self, StartError, control_config, file, seconds};
 use crate::security::{self, Security};
 
 /// A started manager.
@@ -107,6 +107,7 @@ fn refuse(own: &Config, config: &Config) -> Result<(), StartError> {
         node::refuse_unguarded(own)?;
     }
     security::refuse(own)?;
+    node::refuse_nameless(config)?;
     let manager = &config.manager;
     if manager.nodes.is_empty() && manager.embedded == 0 && config.cluster.etcd.is_empty() {
         return Err(StartError::Config(
@@ -184,7 +185,7 @@ fn manager_config(own: &Config, config: &Config, embedded: &[NodeEntry]) -> Mana
             ..Patience::default()
         },
         drain_max: seconds(manager.drain_s),
-        etcd: urls(&config.cluster.etcd),
+        etcd: node::etcd(config),
         ca_file: file(&config.cluster.ca_file),
         accounts: manager.accounts.iter().map(account).collect(),
         red5_token: manager.red5_token.expose().to_owned(),

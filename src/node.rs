@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use whitewater_control::{
-    About, AbsentStream, Auth, BindError, HttpLimits, MetricsAccess, Network, Policy, Rate,
-    Redirects, Registrar, Registration, Server, TlsError, TurnSecret,
+    About, AbsentStream, Auth, BindError, EtcdAccess, HttpLimits, MetricsAccess, Network, Policy,
+    Rate, Redirects, Registrar, Registration, Server, TlsError, TurnSecret,
 };
 use whitewater_dataplane::{BackendKind, Choice, Codec, DataPlane, SpawnError};
 
@@ -237,7 +237,7 @@ fn registrar(config: &Config, base: &str) -> Result<Option<Registrar>, StartErro
         region: node.region.clone(),
         pub_max: node.pub_max,
         sub_max: node.sub_max,
-        etcd: urls(&config.cluster.etcd),
+        etcd: etcd(config),
         ca_file: file(&config.cluster.ca_file),
     };
     Registrar::new(&registration)
@@ -245,8 +245,26 @@ fn registrar(config: &Config, base: &str) -> Result<Option<Registrar>, StartErro
         .map_err(StartError::Io)
 }
 
-pub(crate) fn urls(urls: &[config::BaseUrl]) -> Vec<String> {
-    urls.iter().map(|url| url.as_str().to_owned()).collect()
+/// How the store is reached.
+pub(crate) fn etcd(config: &Config) -> EtcdAccess {
+    let cluster = &config.cluster;
+    let urls = cluster.etcd.iter().map(|url| url.as_str().to_owned());
+    EtcdAccess {
+        urls: urls.collect(),
+        username: cluster.etcd_username.clone(),
+        password: cluster.etcd_password.expose().to_owned(),
+    }
+}
+
+/// A password is somebody's.
+pub(crate) fn refuse_nameless(config: &Config) -> Result<(), StartError> {
+    let cluster = &config.cluster;
+    if cluster.etcd_username.is_empty() && !cluster.etcd_password.is_empty() {
+        return Err(StartError::Config(
+            "cluster.etcd_password is set and cluster.etcd_username is not: both are needed",
+        ));
+    }
+    Ok(())
 }
 
 /// What the configuration can say and this version does not do must not be taken silently.
@@ -280,6 +298,7 @@ fn refuse_unserved(config: &Config) -> Result<(), StartError> {
              set node.url",
         ));
     }
+    refuse_nameless(config)?;
     refuse_unguarded(config)
 }
 

@@ -9,6 +9,7 @@ mod joins;
 mod latency;
 mod memory;
 mod pipeline;
+mod relay;
 
 use std::process::ExitCode;
 
@@ -56,4 +57,5 @@ const PARTS: &[(&str, Part)] = &[
     ("latency", latency::run),
     ("joins", joins::run),
     ("memory", memory::run),
+    ("relay", relay::run),
 ];

@@ -35,8 +35,9 @@ pub(crate) fn serve(target: &str, request: &Request) -> Result<Response, Problem
 pub(crate) fn serve_manager(target: &str, request: &Request) -> Result<Response, Problem> {
     match target {
         "/" => serve_file("manager.html", request),
-        // What both pages use.
-        "/favicon.svg" | "/style.css" | "/manager.js" | "/manager.tree.js" | "/manager.css" => {
+        // What both pages use, and that of the routes.
+        "/favicon.svg" | "/style.css" | "/manager.js" | "/manager.tree.js" | "/manager.css"
+        | "/docs.html" | "/docs.js" | "/docs.css" => {
             serve_file(target.strip_prefix('/').unwrap_or_default(), request)
         }
         _ => Err(Problem::not_found("nothing is here")),

@@ -30,7 +30,7 @@ mod whep;
 mod whip;
 
 pub use cluster::{
-    Account, Calls, ManagerConfig, ManagerServer, NodeEntry, Registrar, Registration,
+    Account, Calls, EtcdAccess, ManagerConfig, ManagerServer, NodeEntry, Registrar, Registration,
 };
 pub use config::{
     About, Auth, Cascade, Config, HttpLimits, IceServer, MetricsAccess, Rate, Redirects, Tls,

@@ -437,6 +437,10 @@ sections! {
         etcd: Vec<BaseUrl> = Vec::new(), flag: "etcd";
         /// PEM file with the certificates that nodes and etcd are trusted by. Empty: those of the system.
         ca_file: PathBuf = PathBuf::new();
+        /// Who logs in at etcd, where that asks for users. Empty: nobody.
+        etcd_username: String = String::new();
+        /// The password for that. Over http:// it can be read on the way.
+        etcd_password: Secret = Secret::default();
     }
 
     /// The manager: `whitewater manager`. Its HTTP side goes by the sections http, tls, limits and auth, as a

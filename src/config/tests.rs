@@ -105,7 +105,7 @@ fn other_value(key: &Key) -> String {
         "auth.tokens" => r#"["t0ken-one", "t0ken-two"]"#,
         "publish.redirect" | "play.redirect" => r#""https://b.example/{stream}""#,
         "ice.turn_credential_ttl_s" => "3600",
-        "auth.secret" | "ice.turn_secret" => r#""k3y""#,
+        "auth.secret" | "ice.turn_secret" | "cluster.etcd_password" => r#""k3y""#,
         "auth.publish_tokens" | "auth.watch_tokens" => r#"["t0ken-three"]"#,
         "auth.tokens_file" | "auth.revocations_file" | "auth.jwks_ca_file" | "cascade.ca_file" => {
             r#""/etc/x""#
@@ -121,6 +121,7 @@ fn other_value(key: &Key) -> String {
         "node.url" => r#""http://10.0.0.1:7777""#,
         "cluster.etcd" => r#"["http://10.0.0.2:2379", "https://etcd.example"]"#,
         "cluster.ca_file" => r#""/etc/x""#,
+        "cluster.etcd_username" => r#""whitewater""#,
         "manager.listen" => r#""[::1]:8000""#,
         "manager.nodes" => r#"[{ alias = "a", url = "http://10.0.0.1:7777", region = "eu" }]"#,
         "manager.node_token" | "manager.red5_token" => r#""t0ken-four""#,

@@ -5,7 +5,8 @@
 
 Starts BINARY on free ports, checks that what it serves at /api/openapi.json is OpenAPI 3.1, and has
 Schemathesis ask it for everything that is described there, in sense and in nonsense: once as a server
-that is open, once as one that wants a token. SECONDS are for both together.
+that is open, once as one that wants a token, and once as a manager of two nodes. SECONDS are for all of
+them together.
 """
 
 import contextlib
@@ -43,16 +44,22 @@ def free_port(kind):
         return probe.getsockname()[1]
 
 
+# What is started, with its address for media.
+NODE = ["serve", "--udp"]
+MANAGER = ["manager", "--embedded", "2", "--set"]
+
+
 @contextlib.contextmanager
-def server(binary, folder, tokens=()):
+def server(binary, folder, tokens=(), kind=NODE):
     """A server on loopback; gives its URL, and checks in the end that it is still well."""
     port, udp = free_port(socket.SOCK_STREAM), free_port(socket.SOCK_DGRAM)
+    media = f"127.0.0.1:{udp}" if kind is NODE else f"media.udp=127.0.0.1:{udp}"
     base = f"http://127.0.0.1:{port}"
     # The server refuses variables it does not know.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("WHITEWATER_")}
     if tokens:
         environment["WHITEWATER_AUTH_TOKENS"] = ",".join(tokens)
-    command = [binary, "serve", "--listen", f"127.0.0.1:{port}", "--udp", f"127.0.0.1:{udp}"]
+    command = [binary, *kind, media, "--listen", f"127.0.0.1:{port}"]
     for setting in SETTINGS:
         command += ["--set", setting]
     log = open(folder / "server.log", "ab")
@@ -125,7 +132,7 @@ def examine(base, document, folder, seconds, headers=()):
 
 
 def main(binary, seconds="60"):
-    binary, seconds = str(pathlib.Path(binary).resolve()), max(2, int(seconds))
+    binary, seconds = str(pathlib.Path(binary).resolve()), max(4, int(seconds))
     good = True
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
@@ -133,12 +140,17 @@ def main(binary, seconds="60"):
             document = json.load(fetch(f"{base}/api/openapi.json"))
             OpenAPIV31SpecValidator(document).validate()
             print(f"the description is OpenAPI {document['openapi']}: {len(list(operations(document)))} operations")
-            good &= examine(base, document, folder, seconds * 2 // 3)
+            good &= examine(base, document, folder, seconds // 2)
         with server(binary, folder, [TOKEN]) as base:
             document = json.load(fetch(f"{base}/api/openapi.json"))
             # Here nobody does without.
             document["security"] = [{"bearer": []}]
-            good &= examine(base, document, folder, seconds // 3, [f"Authorization: Bearer {TOKEN}"])
+            good &= examine(base, document, folder, seconds // 4, [f"Authorization: Bearer {TOKEN}"])
+        with server(binary, folder, kind=MANAGER) as base:
+            document = json.load(fetch(f"{base}/api/openapi.json"))
+            OpenAPIV31SpecValidator(document).validate()
+            print(f"the manager's is OpenAPI {document['openapi']}: {len(list(operations(document)))} operations")
+            good &= examine(base, document, folder, seconds // 4)
         if not good:
             sys.stderr.write((folder / "server.log").read_text(errors="replace")[-4000:])
     return 0 if good else 1

@@ -64,12 +64,48 @@ function inherited() {
   return Object.fromEntries(Object.entries(process.env).filter(own));
 }
 
+/**
+ * Starts nodes and a manager in front of them, for the tests of `context`: `nodes` by alias, each with its `kill`
+ * (SIGKILL), and the manager's `base`. What was not killed has to end well.
+ *
+ * @returns {Promise<{base: string, nodes: Map<string, {base: string, kill: () => Promise<void>}>}|null>} null as above.
+ */
+export async function startFleet(context, aliases) {
+  if (!(await exists(BINARY))) {
+    missing(context, `no server at ${BINARY}: run "cargo build" first or set WHITEWATER_BIN`);
+    return null;
+  }
+  const start = async (server) => {
+    let killed = false;
+    context.after(() => killed || server.stop());
+    assert.ok(await server.ready(), `not ready:\n${server.log()}`);
+    return {
+      base: server.base,
+      log: () => server.log(),
+      async kill() {
+        killed = true;
+        await server.kill();
+      },
+    };
+  };
+  const nodes = new Map();
+  for (const alias of aliases) {
+    const args = ['--alias', alias, '--set', 'cascade.allow=127.0.0.1', '--shards', '1'];
+    nodes.set(alias, await start(launch(args, [await freeTcpPort(), await freeUdpPort()], 'http')));
+  }
+  const named = [...nodes].flatMap(([alias, { base }]) => ['--node', `${alias}=${base}`]);
+  const port = await freeTcpPort();
+  const manager = await start(run(['manager', '--listen', `127.0.0.1:${port}`, ...named], `http://127.0.0.1:${port}/`));
+  return { base: manager.base, log: manager.log, nodes };
+}
+
 function launch(args, [port, udpPort], scheme) {
-  const child = spawn(
-    BINARY,
-    ['serve', '--listen', `127.0.0.1:${port}`, '--udp', `0.0.0.0:${udpPort}`, ...args],
-    { stdio: ['ignore', 'pipe', 'pipe'], env: { ...inherited(), NO_COLOR: '1' } },
-  );
+  const own = ['serve', '--listen', `127.0.0.1:${port}`, '--udp', `0.0.0.0:${udpPort}`];
+  return run([...own, ...args], `${scheme}://127.0.0.1:${port}/`);
+}
+
+function run(args, base) {
+  const child = spawn(BINARY, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...inherited(), NO_COLOR: '1' } });
   let log = '';
   for (const pipe of [child.stdout, child.stderr]) {
     pipe.setEncoding('utf8').on('data', (text) => {
@@ -84,7 +120,6 @@ function launch(args, [port, udpPort], scheme) {
     });
     child.on('exit', (code, signal) => resolve((ended = { code, signal })));
   });
-  const base = `${scheme}://127.0.0.1:${port}/`;
   return {
     base,
     log: () => log,

@@ -1,78 +1,10 @@
 //! Several managers that meet in etcd. Where it is not installed there is nothing to be tested.
 
-use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-
 use crate::client::{Client, Wish};
 use crate::fleet::{Fleet, get, watched};
 use crate::http::request;
 use crate::node::{Process, eventually, eventually_or};
-
-/// An etcd of its own, which may be stopped and started again.
-struct Etcd {
-    child: Option<Child>,
-    folder: PathBuf,
-    clients: String,
-    peers: String,
-}
-
-impl Etcd {
-    fn start(name: &str) -> Option<Etcd> {
-        let free = || {
-            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-            format!("http://{}", listener.local_addr().expect("bound"))
-        };
-        let folder = format!("whitewater-etcd-{}-{name}", std::process::id());
-        let mut etcd = Etcd {
-            child: None,
-            folder: std::env::temp_dir().join(folder),
-            clients: free(),
-            peers: free(),
-        };
-        if !etcd.begin() {
-            eprintln!("etcd is not installed: it is not tested");
-            return None;
-        }
-        Some(etcd)
-    }
-
-    fn begin(&mut self) -> bool {
-        let child = Command::new("etcd")
-            .args(["--listen-client-urls", &self.clients])
-            .args(["--advertise-client-urls", &self.clients])
-            .args(["--listen-peer-urls", &self.peers])
-            .arg("--data-dir")
-            .arg(&self.folder)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
-        self.child = child.ok();
-        if self.child.is_none() {
-            return false;
-        }
-        let http = self.clients.strip_prefix("http://").expect("http");
-        let http: SocketAddr = http.parse().expect("an address");
-        eventually("etcd serves", || {
-            request(http, "GET", "/health", None).is_ok_and(|answer| answer.status == 200)
-        });
-        true
-    }
-
-    fn end(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
-
-impl Drop for Etcd {
-    fn drop(&mut self) {
-        self.end();
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
-}
+use crate::store::Etcd;
 
 fn manager(etcd: &Etcd) -> Process {
     let manager = Process::start(&[
@@ -80,7 +12,7 @@ fn manager(etcd: &Etcd) -> Process {
         "--listen",
         "127.0.0.1:0",
         "--etcd",
-        &etcd.clients,
+        &etcd.url,
         "--set",
         "manager.poll_ms=100",
     ]);
@@ -89,7 +21,7 @@ fn manager(etcd: &Etcd) -> Process {
 }
 
 fn node(etcd: &Etcd, alias: &str) -> Process {
-    let own = ["--shards", "1", "--alias", alias, "--etcd", &etcd.clients];
+    let own = ["--shards", "1", "--alias", alias, "--etcd", &etcd.url];
     Process::serving(&own)
 }
 

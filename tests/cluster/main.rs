@@ -5,9 +5,14 @@ mod etcd;
 mod failures;
 mod fleet;
 mod lists;
+mod net;
+mod outage;
+mod partitions;
 mod red5;
 mod sessions;
+mod store;
 mod tokens;
+mod town;
 mod trees;
 
 #[allow(dead_code)]

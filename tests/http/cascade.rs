@@ -383,6 +383,75 @@ async fn a_session_that_breaks_is_made_again_and_one_that_was_ended_is_not() {
 }
 
 #[tokio::test]
+async fn a_newer_wish_takes_the_place_of_a_link_that_waits_to_try_again() {
+    let world = world().await;
+    let far = Far::new(|number, asked| {
+        let later = || vec![("retry-after", "600".to_owned())];
+        Some(match (number, asked.method.as_str()) {
+            (0, _) => taken(asked),
+            (_, "DELETE") => (200, Vec::new(), String::new()),
+            _ => (503, later(), String::new()),
+        })
+    })
+    .await;
+    cascade(&world, "copy", json!({"sourceUrl": far.url("/whep/cam")}))
+        .await
+        .expect(200);
+    let first = session(&world, "copy", "publish").await.expect("a session");
+    connected(&world, &first).await;
+    // While it stands there is no other.
+    let other = Far::good().await;
+    let wish = json!({"sourceUrl": other.url("/whep/cam")});
+    cascade(&world, "copy", wish.clone()).await.problem(409);
+    world.plane.tell(Event::Closed {
+        session: id(&first),
+        reason: CloseReason::PeerLost,
+    });
+    world
+        .until(
+            "it is asked again, and wants to be asked later",
+            async || far.count("POST") == 2,
+        )
+        .await;
+    world
+        .until("that is shown", async || {
+            let links = world.get("/api/cascade/copy").await.expect(200).json();
+            links[0]["state"] == "resting"
+        })
+        .await;
+    let links = world.get("/api/cascade/copy").await.json();
+    let expected = json!([{
+        "direction": "pull",
+        "url": far.url("/whep/cam"),
+        "state": "resting",
+        "failure": "refused-there",
+        "failures": 1,
+    }]);
+    assert_eq!(links, expected);
+    world
+        .until("the other server is asked at once", async || {
+            cascade(&world, "copy", wish.clone()).await.status == 200
+        })
+        .await;
+    let second = session(&world, "copy", "publish").await.expect("a session");
+    assert_eq!(second["cascade"]["sourceUrl"], wish["sourceUrl"]);
+    connected(&world, &second).await;
+    world
+        .until("the link stands", async || {
+            let links = world.get("/api/cascade/copy").await.expect(200).json();
+            links.as_array().map(Vec::len) == Some(1)
+                && links[0]["state"] == "connected"
+                && links[0].get("failure").is_none()
+        })
+        .await;
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    assert_eq!((far.count("POST"), other.count("POST")), (2, 1));
+    let metrics = world.get("/metrics").await.expect(200);
+    let links = "whitewater_cascade_links{direction=\"pull\"} 1";
+    assert!(metrics.text().contains(links), "{}", metrics.text());
+}
+
+#[tokio::test]
 async fn what_nobody_watches_is_given_up() {
     let world = World::with(|config| {
         near(config);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hyper::StatusCode;
 use hyper::header::HeaderValue;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{sleep, timeout};
@@ -11,7 +12,7 @@ use whitewater_model::{Error, StreamName};
 
 use super::failure::Failure;
 use super::far::{Created, FarSession};
-use super::{Direction, News, way};
+use super::{Direction, News, Phase, Standing, way};
 use crate::auth::Grant;
 use crate::context::Context;
 use crate::http::problem::Problem;
@@ -22,6 +23,8 @@ use crate::random;
 
 /// What is kept up.
 pub(super) struct Link {
+    /// Its place in the book.
+    pub(super) id: u64,
     pub(super) stream: StreamName,
     pub(super) direction: Direction,
     pub(super) url: Url,
@@ -73,11 +76,18 @@ impl Link {
         loop {
             let reason = self.watch_over(&context, &mut up, &mut idle_since).await;
             context.cascades.forget(up.session);
-            context.cascades.caller.delete(&up.far).await;
             tracing::info!(stream = ?self.stream, server = ?self.url, reason = reason.as_str(), "session with the other server ended");
             if is_final(reason) || *self.end.borrow() {
+                context.cascades.caller.delete(&up.far).await;
                 return;
             }
+            context.cascades.note(self.id, |standing| {
+                standing.phase = Phase::Resting;
+                standing.failure = Some(reason.as_str());
+            });
+            // A server that is not reached any more takes its time not to answer.
+            let (far, caller) = (up.far, context.clone());
+            tokio::spawn(async move { caller.cascades.caller.delete(&far).await });
             let lasted = up.connected_at.map(|at| at.elapsed());
             if lasted.is_some_and(|lasted| lasted >= STEADY_AFTER) {
                 pause = PAUSE_MIN;
@@ -95,6 +105,10 @@ impl Link {
                         if failure.is_final() {
                             return;
                         }
+                        context.cascades.note(self.id, |standing| {
+                            standing.failure = Some(failure.label());
+                            standing.failures = standing.failures.saturating_add(1);
+                        });
                         pause = failure
                             .retry_after()
                             .map_or(pause, |after| after.max(pause));
@@ -125,8 +139,16 @@ impl Link {
 
     async fn attempt(&self, context: &Arc<Context>, budget: Duration) -> Result<Up, Failure> {
         let mut traces = Traces::default();
-        let tried = timeout(budget, self.connect(context, &mut traces)).await;
-        let outcome = tried.unwrap_or(Err(Failure::TimedOut));
+        let mut end = self.end.clone();
+        let outcome = tokio::select! {
+            tried = timeout(budget, self.connect(context, &mut traces)) => {
+                tried.unwrap_or(Err(Failure::TimedOut))
+            }
+            _ = end.wait_for(|end| *end) => Err(Failure::Here(Problem::new(
+                StatusCode::CONFLICT,
+                "the link is not wanted any more",
+            ))),
+        };
         context.cascades.count(outcome.as_ref().err());
         if outcome.is_err() {
             if let Some(session) = traces.session {
@@ -315,6 +337,13 @@ impl Link {
     }
 
     fn connected(&self, context: &Context) {
+        context.cascades.note(self.id, |standing| {
+            *standing = Standing {
+                phase: Phase::Connected,
+                failure: None,
+                failures: 0,
+            };
+        });
         let policy = &context.config.policy;
         if self.direction == Direction::Push && policy.cascade_push_close_sub {
             context.act(|registry, now| registry.send_viewers_away(&self.stream, now));
@@ -336,6 +365,8 @@ impl Link {
     /// Waits before the next attempt. False when there is no use in one.
     async fn rest(&mut self, context: &Context, pause: Duration, idle_since: &mut Instant) -> bool {
         let until = Instant::now() + spread(pause);
+        let rests = |standing: &mut Standing| standing.phase = Phase::Resting;
+        context.cascades.note(self.id, rests);
         loop {
             let wanted = match self.direction {
                 Direction::Pull => !self.is_idle(context, idle_since),
@@ -346,6 +377,8 @@ impl Link {
             }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
+                let tries = |standing: &mut Standing| standing.phase = Phase::Connecting;
+                context.cascades.note(self.id, tries);
                 return true;
             }
             tokio::select! {

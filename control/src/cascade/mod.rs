@@ -13,10 +13,12 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use hyper::StatusCode;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use whitewater_link::{CloseReason, SessionId, SessionState};
 use whitewater_model::{Error, NodeId, StreamName};
 
@@ -93,7 +95,60 @@ struct Entry {
     stream: StreamName,
     direction: Direction,
     url: String,
+    standing: Standing,
     end: watch::Sender<bool>,
+}
+
+/// How a link stands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Standing {
+    pub(crate) phase: Phase,
+    /// Why there is no session, or the last one ended.
+    pub(crate) failure: Option<&'static str>,
+    /// Attempts in vain since the last session was connected.
+    pub(crate) failures: u32,
+}
+
+/// What a link is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// A session is being made, or waits for its first packet.
+    Connecting,
+    /// Media can flow.
+    Connected,
+    /// Between two attempts.
+    Resting,
+}
+
+impl Phase {
+    /// The word for it in the API.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Phase::Connecting => "connecting",
+            Phase::Connected => "connected",
+            Phase::Resting => "resting",
+        }
+    }
+}
+
+/// A link as it is told.
+pub(crate) struct View {
+    pub(crate) direction: Direction,
+    /// Without what may be secret.
+    pub(crate) url: String,
+    pub(crate) standing: Standing,
+}
+
+impl Entry {
+    /// Whether a wish is for what this link does. One stream comes from one server, and is pushed to
+    /// one URL once.
+    fn is_for(&self, stream: &StreamName, direction: Direction, url: &str) -> bool {
+        let same_way = match direction {
+            Direction::Pull => true,
+            Direction::Push => self.url == url,
+        };
+        self.stream == *stream && self.direction == direction && same_way && !*self.end.borrow()
+    }
 }
 
 /// A link's place in the book.
@@ -234,6 +289,55 @@ impl Cascades {
         }
     }
 
+    /// The links of a stream, the oldest first.
+    pub(crate) fn of(&self, stream: &StreamName) -> Vec<View> {
+        let book = self.book();
+        let mut found: Vec<_> = book
+            .links
+            .iter()
+            .filter(|(_, entry)| entry.stream == *stream && !*entry.end.borrow())
+            .collect();
+        found.sort_by_key(|(id, _)| **id);
+        let view = |(_, entry): (&u64, &Entry)| View {
+            direction: entry.direction,
+            url: entry.url.clone(),
+            standing: entry.standing,
+        };
+        found.into_iter().map(view).collect()
+    }
+
+    /// A link that lost its session and tries for another one gives way to a newer wish, which may
+    /// be for another server, and is tried at once.
+    async fn make_way(&self, stream: &StreamName, direction: Direction, url: &str) {
+        let ended: Vec<_> = {
+            let book = self.book();
+            let tries = |entry: &&Entry| {
+                let standing = entry.standing;
+                standing.phase != Phase::Connected && standing.failure.is_some()
+            };
+            let same = book.links.values();
+            let same = same.filter(|entry| entry.is_for(stream, direction, url));
+            same.filter(tries)
+                .map(|entry| {
+                    entry.end.send_replace(true);
+                    entry.end.subscribe()
+                })
+                .collect()
+        };
+        for mut ended in ended {
+            // Its entry goes when its task ends, and the other end of this with it.
+            let left = async { while ended.changed().await.is_ok() {} };
+            let _ = timeout(WAY_MADE_WITHIN, left).await;
+        }
+    }
+
+    /// A link stands otherwise now.
+    fn note(&self, id: u64, change: impl FnOnce(&mut Standing)) {
+        if let Some(entry) = self.book().links.get_mut(&id) {
+            change(&mut entry.standing);
+        }
+    }
+
     fn leave(&self, id: u64) {
         self.book().links.remove(&id);
     }
@@ -253,18 +357,27 @@ pub(crate) async fn start(
     wish: Wish,
     grant: Grant,
 ) -> Result<(), Problem> {
+    let url = Url::parse(&wish.url);
+    if let Ok(url) = &url {
+        let shown = link::shown(url);
+        context
+            .cascades
+            .make_way(stream, wish.direction, &shown)
+            .await;
+    }
     look(context, stream, wish.direction)?;
-    let (field, wrong) = match wish.direction {
-        Direction::Pull => ("sourceUrl", Url::parse(&wish.url)),
-        Direction::Push => ("targetUrl", Url::parse(&wish.url)),
+    let field = match wish.direction {
+        Direction::Pull => "sourceUrl",
+        Direction::Push => "targetUrl",
     };
-    let url = wrong.map_err(|why| Problem::bad_request(format!("{field}: {why}")))?;
+    let url = url.map_err(|why| Problem::bad_request(format!("{field}: {why}")))?;
     let token = wish.token.as_deref().map(far::authorization);
     let token = token.transpose().map_err(Problem::bad_request)?;
     let shown = link::shown(&url);
     let (end, ended) = watch::channel(false);
     let id = enter(context, stream, wish.direction, &shown, end)?;
     let link = Link {
+        id,
         stream: stream.clone(),
         direction: wish.direction,
         url,
@@ -302,7 +415,7 @@ fn look(context: &Context, stream: &StreamName, direction: Direction) -> Result<
     }
 }
 
-/// A link's entry in the book. One stream is pushed to one URL once.
+/// A link's entry in the book.
 fn enter(
     context: &Context,
     stream: &StreamName,
@@ -311,14 +424,8 @@ fn enter(
     end: watch::Sender<bool>,
 ) -> Result<u64, Problem> {
     let mut book = context.cascades.book();
-    let is_same = |entry: &&Entry| {
-        let same_way = match direction {
-            Direction::Pull => true,
-            Direction::Push => entry.url == url,
-        };
-        entry.stream == *stream && entry.direction == direction && same_way
-    };
-    if book.links.values().any(|entry| is_same(&entry)) {
+    let mut links = book.links.values();
+    if links.any(|entry| entry.is_for(stream, direction, url)) {
         return Err(Problem::new(
             StatusCode::CONFLICT,
             "there is such a link already",
@@ -336,11 +443,18 @@ fn enter(
         stream: stream.clone(),
         direction,
         url: url.to_owned(),
+        standing: Standing {
+            phase: Phase::Connecting,
+            failure: None,
+            failures: 0,
+        },
         end,
     };
     book.links.insert(id, entry);
     Ok(id)
 }
 
+/// How long a link may take to give way.
+const WAY_MADE_WITHIN: Duration = Duration::from_secs(1);
 /// Links that begin at the same moment.
 const STARTS_MAX: usize = 64;

@@ -31,8 +31,8 @@ pub struct ManagerConfig {
     pub patience: Patience,
     /// How long the viewers of a node that is drained may take to go elsewhere.
     pub drain_max: Duration,
-    /// Where managers meet; none: there is one.
-    pub etcd: Vec<String>,
+    /// Where managers meet; without URLs there is one.
+    pub etcd: EtcdAccess,
     /// Certificates, in PEM, that nodes and etcd are trusted by instead of those of the system.
     pub ca_file: Option<PathBuf>,
     /// Who may log in at the page.
@@ -55,7 +55,7 @@ impl Default for ManagerConfig {
             bounds: Bounds::default(),
             patience: Patience::default(),
             drain_max: Duration::from_secs(60),
-            etcd: Vec::new(),
+            etcd: EtcdAccess::default(),
             ca_file: None,
             accounts: Vec::new(),
             red5_token: String::new(),
@@ -71,6 +71,27 @@ pub enum Calls {
     Proxied,
     /// It says where to make them (307).
     Redirected,
+}
+
+/// How an etcd is reached.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct EtcdAccess {
+    /// Its members' URLs, `http://` or `https://`.
+    pub urls: Vec<String>,
+    /// Who logs in there; empty: nobody, it asks for nothing.
+    pub username: String,
+    /// The password.
+    pub password: String,
+}
+
+/// The password is a secret.
+impl fmt::Debug for EtcdAccess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EtcdAccess")
+            .field("urls", &self.urls)
+            .field("username", &self.username)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A node that is known from the start.

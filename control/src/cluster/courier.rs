@@ -88,6 +88,11 @@ impl Courier {
         let mut http = HttpConnector::new();
         http.set_connect_timeout(Some(CONNECT_WITHIN));
         http.set_nodelay(true);
+        // What waits for the next word on a connection, a watch or an event stream, hears of its
+        // end though nothing is sent there: after a partition it would wait for long else.
+        http.set_keepalive(Some(KEEPALIVE_AFTER));
+        http.set_keepalive_interval(Some(KEEPALIVE_EVERY));
+        http.set_keepalive_retries(Some(KEEPALIVE_RETRIES));
         http.enforce_http(false);
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(tls)
@@ -205,6 +210,11 @@ fn read_roots(path: &Path, roots: &mut RootCertStore) -> Result<(), String> {
 }
 
 const CONNECT_WITHIN: Duration = Duration::from_millis(1000);
+/// A connection over which nothing came for this long is asked whether it is still there.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(2);
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(1);
+/// Questions in vain after which it is not.
+const KEEPALIVE_RETRIES: u32 = 3;
 /// Shorter than servers wait for the next request.
 const IDLE_MAX: Duration = Duration::from_secs(20);
 const IDLE_CONNECTIONS_MAX: usize = 64;

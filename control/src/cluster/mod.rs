@@ -13,6 +13,7 @@ mod holdings;
 mod json;
 mod lists;
 mod login;
+mod openapi;
 mod peers;
 mod place;
 mod poll;
@@ -33,7 +34,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use whitewater_model::cluster::Cluster;
 
-pub use config::{Account, Calls, ManagerConfig, NodeEntry};
+pub use config::{Account, Calls, EtcdAccess, ManagerConfig, NodeEntry};
 pub use register::{Registrar, Registration};
 
 use crate::auth::{Fetcher, Guard, Keeper};
@@ -108,7 +109,7 @@ impl ManagerServer {
         let keeper = Keeper::start(&config.http.auth, &guard).map_err(BindError::Config)?;
         let fetcher = Fetcher::new(&config.http.auth).map_err(BindError::Config)?;
         let courier = Courier::new(config.ca_file.as_deref()).map_err(BindError::Config)?;
-        let store: Arc<dyn Store> = if config.etcd.is_empty() {
+        let store: Arc<dyn Store> = if config.etcd.urls.is_empty() {
             Arc::new(Memory::default())
         } else {
             Arc::new(Etcd::new(courier.clone(), &config.etcd, STORE_PREFIX))

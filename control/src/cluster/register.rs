@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use whitewater_model::cluster::NodeName;
 
-use super::config::NodeEntry;
+use super::config::{EtcdAccess, NodeEntry};
 use super::courier::Courier;
 use super::peers::Peer;
 use super::store::{Change, Entry, Etcd, Lease, Store, StoreError, Swap};
@@ -31,14 +31,14 @@ pub struct Registration {
     /// Viewers it takes.
     pub sub_max: u32,
     /// The store.
-    pub etcd: Vec<String>,
+    pub etcd: EtcdAccess,
     /// Certificates, in PEM, that it is trusted by instead of those of the system.
     pub ca_file: Option<PathBuf>,
 }
 
 /// Keeps a node registered.
 pub struct Registrar {
-    store: Etcd,
+    store: Arc<dyn Store>,
     key: String,
     value: Bytes,
 }
@@ -75,7 +75,7 @@ impl Registrar {
             sub_max: registration.sub_max,
         };
         Ok(Registrar {
-            store: Etcd::new(courier, &registration.etcd, STORE_PREFIX),
+            store: Arc::new(Etcd::new(courier, &registration.etcd, STORE_PREFIX)),
             key: format!("{PREFIX}{}", registration.alias),
             // Texts and numbers always serialise.
             value: serde_json::to_vec(&record).unwrap_or_default().into(),
@@ -100,7 +100,13 @@ impl Registrar {
     async fn keep(&self, lease: &mut Option<Lease>) {
         let mut was_away = false;
         loop {
-            match self.register_once(lease).await {
+            let registered = self.register_once(lease).await;
+            let pause = match registered {
+                Ok(_) => LEASE_LASTS / 3,
+                // The lease may be over: until this node is registered again nobody is sent here.
+                Err(_) => RETRY,
+            };
+            match registered {
                 Ok(true) if was_away => {
                     was_away = false;
                     tracing::info!("registered again");
@@ -118,7 +124,7 @@ impl Registrar {
                 }
                 Err(_) => {}
             }
-            tokio::time::sleep(LEASE_LASTS / 3).await;
+            tokio::time::sleep(pause).await;
         }
     }
 
@@ -130,10 +136,20 @@ impl Registrar {
             return Ok(true);
         }
         *lease = None;
+        // What stands there with this node's own address is of an earlier life, or of a swap whose
+        // answer was lost.
+        let found = self.store.get(&self.key).await?;
+        let is_other = found
+            .as_ref()
+            .is_some_and(|found| found.value != self.value);
+        if is_other {
+            return Ok(false);
+        }
+        let version = found.map_or(0, |found| found.version);
         let granted = self.store.grant(LEASE_LASTS).await?;
         let value = Some(self.value.clone());
-        let swapped = self.store.swap(&self.key, 0, value, Some(granted)).await?;
-        if let Swap::Done(_) = swapped {
+        let swapped = self.store.swap(&self.key, version, value, Some(granted));
+        if let Swap::Done(_) = swapped.await? {
             *lease = Some(granted);
             return Ok(true);
         }

@@ -8,7 +8,7 @@ use hyper::header::{ALLOW, HeaderValue};
 use hyper::{Method, StatusCode};
 use whitewater_model::{Side, StreamName};
 
-use super::{Manager, admin, drain, lists, login, place, proxy, red5};
+use super::{Manager, admin, drain, lists, login, openapi, place, proxy, red5};
 use crate::auth::Rights;
 use crate::context::now;
 use crate::http::problem::Problem;
@@ -20,14 +20,15 @@ use crate::{assets, health};
 
 /// What a path names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Route {
+pub(super) enum Route {
     Whip,
     Whep,
     WhipOn,
     WhepOn,
     Session,
-    Below,
-    BelowEvents,
+    Layer,
+    Events,
+    EventStream,
     Nodes,
     Drain,
     Streams,
@@ -36,22 +37,25 @@ enum Route {
     Login,
     Token,
     Info,
+    OpenApi,
+    Docs,
     Red5,
     Metrics,
     Healthz,
     Readyz,
 }
 
-const ROUTES: &[(&str, Route)] = &[
+pub(super) const ROUTES: &[(&str, Route)] = &[
     ("/whip/{stream}", Route::Whip),
     ("/whep/{stream}", Route::Whep),
     ("/{app}/whip/endpoint/{stream}", Route::Whip),
     ("/{app}/whep/endpoint/{stream}", Route::Whep),
     ("/session/{stream}/{session}", Route::Session),
-    ("/session/{stream}/{session}/{part}", Route::Below),
+    ("/session/{stream}/{session}/layer", Route::Layer),
+    ("/session/{stream}/{session}/events", Route::Events),
     (
         "/session/{stream}/{session}/events/{id}",
-        Route::BelowEvents,
+        Route::EventStream,
     ),
     ("/api/whip/{alias}/{stream}", Route::WhipOn),
     ("/api/whep/{alias}/{stream}", Route::WhepOn),
@@ -63,6 +67,8 @@ const ROUTES: &[(&str, Route)] = &[
     ("/api/login", Route::Login),
     ("/api/token", Route::Token),
     ("/api/info", Route::Info),
+    ("/api/openapi.json", Route::OpenApi),
+    ("/api/docs", Route::Docs),
     ("/streammanager/api/{version}/{*rest}", Route::Red5),
     ("/metrics", Route::Metrics),
     ("/healthz", Route::Healthz),
@@ -71,19 +77,20 @@ const ROUTES: &[(&str, Route)] = &[
 
 impl Route {
     /// For `Allow`.
-    fn methods(self) -> &'static str {
+    pub(super) fn methods(self) -> &'static str {
         match self {
             Route::Whip | Route::Whep | Route::WhipOn | Route::WhepOn => "GET, HEAD, POST, OPTIONS",
-            Route::Session | Route::Below | Route::BelowEvents => {
-                "GET, HEAD, POST, PATCH, DELETE, OPTIONS"
-            }
-            Route::Drain | Route::Stream => "GET, HEAD, POST, DELETE, OPTIONS",
-            Route::Login | Route::Token => "POST, OPTIONS",
+            Route::Session => "GET, HEAD, POST, PATCH, DELETE, OPTIONS",
+            Route::Layer | Route::Drain | Route::Stream => "GET, HEAD, POST, DELETE, OPTIONS",
+            Route::EventStream => "GET, DELETE, OPTIONS",
+            Route::Events | Route::Login | Route::Token => "POST, OPTIONS",
             Route::Red5 => "GET, HEAD, DELETE, OPTIONS",
             Route::Nodes
             | Route::Streams
             | Route::Cascades
             | Route::Info
+            | Route::OpenApi
+            | Route::Docs
             | Route::Metrics
             | Route::Healthz
             | Route::Readyz => "GET, HEAD, OPTIONS",
@@ -91,11 +98,13 @@ impl Route {
     }
 
     /// Asks for no credentials.
-    fn is_open(self) -> bool {
+    pub(super) fn is_open(self) -> bool {
         matches!(
             self,
             Route::Login
                 | Route::Info
+                | Route::OpenApi
+                | Route::Docs
                 | Route::Red5
                 | Route::Metrics
                 | Route::Healthz
@@ -111,8 +120,9 @@ impl Route {
             | Route::WhipOn
             | Route::WhepOn
             | Route::Session
-            | Route::Below
-            | Route::BelowEvents
+            | Route::Layer
+            | Route::Events
+            | Route::EventStream
             | Route::Red5
             | Route::Healthz
             | Route::Readyz => false,
@@ -124,6 +134,8 @@ impl Route {
             | Route::Login
             | Route::Token
             | Route::Info
+            | Route::OpenApi
+            | Route::Docs
             | Route::Metrics => true,
         }
     }
@@ -210,18 +222,14 @@ async fn dispatch(
             request.grant.on(&stream, side.into())?;
             media(manager, side, &stream, forced, request).await
         }
-        Route::Session => {
+        Route::Session | Route::Layer | Route::Events | Route::EventStream => {
             let stream = path::stream_name(part("stream"))?;
-            proxy::session(manager, &stream, part("session"), "", request).await
-        }
-        Route::Below => {
-            let stream = path::stream_name(part("stream"))?;
-            let rest = format!("/{}", part("part"));
-            proxy::session(manager, &stream, part("session"), &rest, request).await
-        }
-        Route::BelowEvents => {
-            let stream = path::stream_name(part("stream"))?;
-            let rest = format!("/events/{}", part("id"));
+            let rest = match route {
+                Route::Layer => "/layer".to_owned(),
+                Route::Events => "/events".to_owned(),
+                Route::EventStream => format!("/events/{}", part("id")),
+                _ => String::new(),
+            };
             proxy::session(manager, &stream, part("session"), &rest, request).await
         }
         Route::Nodes => {
@@ -244,6 +252,8 @@ async fn dispatch(
         Route::Login => login::login(manager, request).await,
         Route::Token => login::token(manager, request).await,
         Route::Info => Ok(lists::info(manager)),
+        Route::OpenApi => Ok(openapi::serve()),
+        Route::Docs => assets::serve_manager("/docs.html", request),
         Route::Red5 => Ok(red5::serve(manager, part("version"), part("rest"), request).await),
         Route::Metrics => Ok(lists::metrics(manager)),
         Route::Healthz => Ok(health::alive()),

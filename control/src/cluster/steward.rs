@@ -1,38 +1,76 @@
 //! Carries out what the model's steward says.
 
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use whitewater_model::StreamName;
 use whitewater_model::cluster::{Holding, Step, Steward};
 
 use super::{CallCounters, Manager};
 
-/// For as long as it is polled.
+/// For as long as it is polled. The steps of one stream are taken one after the other, streams do
+/// not wait for each other: a node may take its time to answer.
 pub(super) async fn run(manager: Arc<Manager>) {
     let mut steward = Steward::new(manager.config.patience);
     let mut ticks = interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut busy = HashSet::new();
+    let mut works = JoinSet::new();
     loop {
-        ticks.tick().await;
-        let held = manager.holdings.all();
-        let holdings = held
-            .iter()
-            .map(|(stream, held)| (stream.clone(), held.holding.clone()))
-            .collect();
-        let steps = {
-            let inner = manager.peers.lock();
-            steward.steps(&inner.cluster, &holdings, Instant::now())
-        };
-        // The rest is still due next time.
-        for step in steps.into_iter().take(STEPS_MAX) {
-            manager.take(step).await;
+        tokio::select! {
+            _ = ticks.tick() => {
+                for (stream, steps) in manager.look(&mut steward) {
+                    // The rest is still due next time.
+                    if busy.len() >= STREAMS_MAX || !busy.insert(stream.clone()) {
+                        continue;
+                    }
+                    let manager = manager.clone();
+                    works.spawn(async move {
+                        for step in steps {
+                            manager.take(step).await;
+                        }
+                        stream
+                    });
+                }
+            }
+            Some(done) = works.join_next() => match done {
+                Ok(stream) => {
+                    busy.remove(&stream);
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the cluster could not be put right");
+                    busy.clear();
+                }
+            }
         }
     }
 }
 
 impl Manager {
+    /// What is to be done now, by stream.
+    fn look(&self, steward: &mut Steward) -> BTreeMap<StreamName, Vec<Step>> {
+        let held = self.holdings.all();
+        let holdings = held
+            .iter()
+            .map(|(stream, held)| (stream.clone(), held.holding.clone()))
+            .collect();
+        let steps = {
+            let inner = self.peers.lock();
+            steward.steps(&inner.cluster, &holdings, Instant::now())
+        };
+        let mut by_stream: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for step in steps {
+            by_stream
+                .entry(step.stream().clone())
+                .or_default()
+                .push(step);
+        }
+        by_stream
+    }
+
     async fn take(&self, step: Step) {
         tracing::debug!(?step, "the cluster is put right");
         match step {
@@ -103,4 +141,5 @@ impl Manager {
 }
 
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-const STEPS_MAX: usize = 32;
+/// Streams that are put right at the same time.
+const STREAMS_MAX: usize = 32;

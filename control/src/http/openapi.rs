@@ -11,7 +11,7 @@ pub(crate) fn serve() -> Response {
 const DOCUMENT: &[u8] = include_bytes!("openapi.json");
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::collections::BTreeSet;
 
     use serde_json::Value;
@@ -19,25 +19,33 @@ mod tests {
     use super::super::router::ROUTES;
     use super::*;
 
-    fn document() -> Value {
-        serde_json::from_slice(DOCUMENT).expect("JSON")
+    /// A route that a document has to describe.
+    pub(crate) struct Described {
+        pub(crate) path: String,
+        pub(crate) methods: &'static str,
+        pub(crate) asks: Asks,
     }
 
-    /// Every object of the document.
-    fn objects<'a>(value: &'a Value, found: &mut Vec<&'a serde_json::Map<String, Value>>) {
-        match value {
-            Value::Object(object) => {
-                found.push(object);
-                object.values().for_each(|inner| objects(inner, found));
-            }
-            Value::Array(list) => list.iter().for_each(|inner| objects(inner, found)),
-            _ => {}
-        }
+    /// What a route wants to see first.
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    pub(crate) enum Asks {
+        /// A token, where any are configured.
+        Token,
+        Nothing,
+        /// Something of its own, by which it may refuse.
+        Itself,
     }
 
-    #[test]
-    fn it_has_the_routes_and_their_methods_and_no_others() {
-        let document = document();
+    /// Holds a document against the routes, and against itself.
+    pub(crate) fn check(document: &[u8], routes: &[Described]) {
+        let document = serde_json::from_slice(document).expect("JSON");
+        has_the_routes_and_their_methods_and_no_others(&document, routes);
+        says_what_asks_for_no_token(&document, routes);
+        leads_somewhere_with_every_reference_and_has_unique_ids(&document);
+        assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
+    }
+
+    fn has_the_routes_and_their_methods_and_no_others(document: &Value, routes: &[Described]) {
         let paths = document["paths"].as_object().expect("paths");
         let described: BTreeSet<(String, String)> = paths
             .iter()
@@ -47,11 +55,11 @@ mod tests {
                 methods.map(move |method| (path.clone(), method.to_uppercase()))
             })
             .collect();
-        let served: BTreeSet<(String, String)> = ROUTES
+        let served: BTreeSet<(String, String)> = routes
             .iter()
-            .flat_map(|(path, route)| {
-                let methods = route.methods().split(", ");
-                methods.map(move |method| ((*path).to_owned(), method.to_owned()))
+            .flat_map(|route| {
+                let methods = route.methods.split(", ");
+                methods.map(|method| (route.path.clone(), method.to_owned()))
             })
             .collect();
         let missing: Vec<_> = served.difference(&described).collect();
@@ -62,26 +70,26 @@ mod tests {
         );
     }
 
-    #[test]
-    fn what_asks_for_no_token_says_so() {
-        let document = document();
-        for (path, route) in ROUTES {
+    fn says_what_asks_for_no_token(document: &Value, routes: &[Described]) {
+        for Described { path, asks, .. } in routes {
             let item = document["paths"][path].as_object().expect("a path item");
             for (method, operation) in item.iter().filter(|(key, _)| *key != "parameters") {
-                let open = route.is_open() || method == "options";
+                let is_options = method == "options";
                 let says = operation["security"].as_array().is_some_and(Vec::is_empty);
-                assert_eq!(says, open, "{method} {path}");
+                assert_eq!(says, is_options || *asks != Asks::Token, "{method} {path}");
                 let refuses = operation["responses"]["401"].is_object();
-                assert_eq!(refuses, !open, "{method} {path}");
+                assert_eq!(
+                    refuses,
+                    !is_options && *asks != Asks::Nothing,
+                    "{method} {path}"
+                );
             }
         }
     }
 
-    #[test]
-    fn its_references_lead_somewhere_and_its_ids_are_unique() {
-        let document = document();
+    fn leads_somewhere_with_every_reference_and_has_unique_ids(document: &Value) {
         let mut found = Vec::new();
-        objects(&document, &mut found);
+        objects(document, &mut found);
         let mut ids = BTreeSet::new();
         let mut referred = BTreeSet::new();
         for object in found {
@@ -103,8 +111,30 @@ mod tests {
         }
     }
 
+    /// Every object of the document.
+    fn objects<'a>(value: &'a Value, found: &mut Vec<&'a serde_json::Map<String, Value>>) {
+        match value {
+            Value::Object(object) => {
+                found.push(object);
+                object.values().for_each(|inner| objects(inner, found));
+            }
+            Value::Array(list) => list.iter().for_each(|inner| objects(inner, found)),
+            _ => {}
+        }
+    }
+
     #[test]
-    fn it_is_of_this_version() {
-        assert_eq!(document()["info"]["version"], env!("CARGO_PKG_VERSION"));
+    fn it_describes_the_routes_and_no_others() {
+        let described = |(path, route): &(&str, super::super::router::Route)| Described {
+            path: (*path).to_owned(),
+            methods: route.methods(),
+            asks: if route.is_open() {
+                Asks::Nothing
+            } else {
+                Asks::Token
+            },
+        };
+        let routes: Vec<_> = ROUTES.iter().map(described).collect();
+        check(DOCUMENT, &routes);
     }
 }

@@ -85,8 +85,8 @@ impl Route {
             Route::Whip | Route::Whep => "GET, HEAD, POST, OPTIONS",
             Route::Session => "GET, HEAD, POST, PATCH, DELETE, OPTIONS",
             Route::Layer | Route::Stream | Route::Drain => "GET, HEAD, POST, DELETE, OPTIONS",
-            Route::Cascade | Route::Events => "POST, OPTIONS",
-            Route::Revocations => "GET, HEAD, POST, OPTIONS",
+            Route::Events => "POST, OPTIONS",
+            Route::Cascade | Route::Revocations => "GET, HEAD, POST, OPTIONS",
             Route::Revocation => "DELETE, OPTIONS",
             Route::EventStream => "GET, DELETE, OPTIONS",
             Route::StreamList

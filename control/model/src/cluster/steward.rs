@@ -82,6 +82,17 @@ pub enum Step {
     },
 }
 
+impl Step {
+    /// The stream it is about.
+    pub fn stream(&self) -> &StreamName {
+        match self {
+            Step::Write { stream, .. } | Step::Link { stream, .. } | Step::End { stream, .. } => {
+                stream
+            }
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Fault {
     /// A publisher that was not agreed on, while none was.

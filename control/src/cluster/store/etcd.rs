@@ -5,6 +5,7 @@
 //! texts there, bytes are in base64.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use base64ct::{Base64, Encoding};
@@ -12,13 +13,14 @@ use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
-use hyper::{Method, Uri};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::{Method, StatusCode, Uri};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
+use super::super::config::EtcdAccess;
 use super::super::courier::{CallError, Courier};
 use super::{Answer, CHANGES_MAX, Change, Entry, Lease, Store, StoreError, Swap, Version};
 
@@ -29,9 +31,23 @@ pub(crate) struct Etcd {
     /// Without a slash at the end.
     endpoints: Vec<String>,
     /// The one that answered last.
-    at: std::sync::Arc<AtomicUsize>,
+    at: Arc<AtomicUsize>,
     /// In front of every key.
     prefix: String,
+    login: Option<Arc<Login>>,
+}
+
+/// Who asks, where etcd wants to know.
+struct Login {
+    username: String,
+    password: String,
+    /// What it gave for that. It ends after five minutes without use, and with etcd.
+    token: Mutex<Option<HeaderValue>>,
+}
+
+#[derive(Deserialize)]
+struct Authenticated {
+    token: String,
 }
 
 #[derive(Deserialize)]
@@ -102,13 +118,19 @@ struct Event {
 
 impl Etcd {
     /// One at these addresses, `http://` or `https://`; all keys start with `prefix`.
-    pub(crate) fn new(courier: Courier, endpoints: &[String], prefix: &str) -> Self {
-        let endpoints = endpoints.iter().map(|url| url.trim_end_matches('/'));
+    pub(crate) fn new(courier: Courier, access: &EtcdAccess, prefix: &str) -> Self {
+        let endpoints = access.urls.iter().map(|url| url.trim_end_matches('/'));
+        let login = || Login {
+            username: access.username.clone(),
+            password: access.password.clone(),
+            token: Mutex::default(),
+        };
         Etcd {
             courier,
             endpoints: endpoints.map(str::to_owned).collect(),
             at: Default::default(),
             prefix: prefix.to_owned(),
+            login: (!access.username.is_empty()).then(|| Arc::new(login())),
         }
     }
 
@@ -136,7 +158,7 @@ impl Etcd {
         for _ in 0..self.endpoints.len() {
             match self.ask_one(path, body.clone()).await {
                 Ok(answer) => return Ok(answer),
-                Err(Refused::Here(error)) => return Err(error),
+                Err(Refused::Here(error) | Refused::Stranger(error)) => return Err(error),
                 Err(Refused::Elsewhere(error)) => {
                     last = error;
                     self.at.fetch_add(1, Ordering::Relaxed);
@@ -146,7 +168,58 @@ impl Etcd {
         Err(last)
     }
 
+    /// Asks one endpoint, a second time if it does not know the token any more.
     async fn ask_one(&self, path: &str, body: Bytes) -> Result<Bytes, Refused> {
+        let had_token = self.log_in().await?;
+        match self.ask_once(path, body.clone()).await {
+            Err(Refused::Stranger(_)) if had_token => {
+                self.forget_token();
+                self.log_in().await?;
+                self.ask_once(path, body).await
+            }
+            other => other,
+        }
+    }
+
+    /// Gets a token where one is needed. True if there was one already.
+    async fn log_in(&self) -> Result<bool, Refused> {
+        let Some(login) = &self.login else {
+            return Ok(false);
+        };
+        if login.token().is_some() {
+            return Ok(true);
+        }
+        let body = json!({ "name": login.username, "password": login.password });
+        let body = Bytes::from(serde_json::to_vec(&body).unwrap_or_default());
+        let answer = match self.ask_once("auth/authenticate", body).await {
+            // etcd's answer to a wrong password; its text has the name in it.
+            Err(Refused::Stranger(_) | Refused::Here(_)) => {
+                let why = "etcd does not take cluster.etcd_username and cluster.etcd_password";
+                return Err(Refused::Here(StoreError(why.to_owned())));
+            }
+            answer => answer?,
+        };
+        let given: Authenticated = read(&answer).map_err(Refused::Here)?;
+        let token = HeaderValue::from_str(&given.token);
+        let mut token =
+            token.map_err(|_| Refused::Here(StoreError("etcd's token is none".to_owned())))?;
+        token.set_sensitive(true);
+        login.set(Some(token));
+        Ok(false)
+    }
+
+    #[cfg(test)]
+    pub(super) fn token(&self) -> Option<HeaderValue> {
+        self.login.as_ref().and_then(|login| login.token())
+    }
+
+    fn forget_token(&self) {
+        if let Some(login) = &self.login {
+            login.set(None);
+        }
+    }
+
+    async fn ask_once(&self, path: &str, body: Bytes) -> Result<Bytes, Refused> {
         let elsewhere = |error: CallError| Refused::Elsewhere(StoreError(error.to_string()));
         let (url, headers) = self.address(path).map_err(Refused::Here)?;
         let deadline = Instant::now() + ANSWER_WITHIN;
@@ -160,10 +233,11 @@ impl Etcd {
             return Ok(response.into_body());
         }
         let error = StoreError(format!("etcd answers {status}"));
-        if status.is_server_error() {
-            Err(Refused::Elsewhere(error))
-        } else {
-            Err(Refused::Here(error))
+        match status {
+            status if status.is_server_error() => Err(Refused::Elsewhere(error)),
+            // 400 is etcd's word for a token that is older than its users are.
+            StatusCode::UNAUTHORIZED | StatusCode::BAD_REQUEST => Err(Refused::Stranger(error)),
+            _ => Err(Refused::Here(error)),
         }
     }
 
@@ -173,7 +247,11 @@ impl Etcd {
         let url = format!("{base}/v3/{path}").parse();
         let url = url.map_err(|_| StoreError("the etcd URL is none".to_owned()))?;
         let json = HeaderValue::from_static("application/json");
-        Ok((url, HeaderMap::from_iter([(CONTENT_TYPE, json)])))
+        let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, json)]);
+        if let Some(token) = self.login.as_ref().and_then(|login| login.token()) {
+            headers.insert(AUTHORIZATION, token);
+        }
+        Ok((url, headers))
     }
 
     async fn range(&self, key: String, end: Option<String>) -> Result<Range, StoreError> {
@@ -271,6 +349,19 @@ enum Refused {
     Elsewhere(StoreError),
     /// It would not.
     Here(StoreError),
+    /// It may be that the token is not known.
+    Stranger(StoreError),
+}
+
+impl Login {
+    fn token(&self) -> Option<HeaderValue> {
+        let token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
+        token.clone()
+    }
+
+    fn set(&self, token: Option<HeaderValue>) {
+        *self.token.lock().unwrap_or_else(PoisonError::into_inner) = token;
+    }
 }
 
 impl Store for Etcd {

@@ -1,14 +1,18 @@
 //! What every store promises. etcd is held to it where it is installed.
 
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::timeout;
+use hyper::Method;
+use hyper::header::{AUTHORIZATION, HeaderMap};
+use serde_json::{Value, json};
+use tokio::time::{Instant, timeout};
 
+use super::super::config::EtcdAccess;
 use super::super::courier::Courier;
 use super::{Change, Etcd, Memory, Store, Swap};
 
@@ -21,14 +25,18 @@ struct Server {
 impl Server {
     /// `None` where it is not installed.
     fn start(name: &str) -> Option<(Server, String)> {
-        let free = || {
+        Self::start_with(name, "http", &[])
+    }
+
+    fn start_with(name: &str, scheme: &str, more: &[&str]) -> Option<(Server, String)> {
+        let free = |scheme| {
             let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-            format!("http://{}", listener.local_addr().expect("bound"))
+            format!("{scheme}://{}", listener.local_addr().expect("bound"))
         };
-        let (clients, peers) = (free(), free());
-        let folder = format!("whitewater-store-{}-{name}", std::process::id());
-        let folder = std::env::temp_dir().join(folder);
+        let (clients, peers) = (free(scheme), free("http"));
+        let folder = folder(name);
         let child = Command::new("etcd")
+            .args(more)
             .args(["--listen-client-urls", &clients])
             .args(["--advertise-client-urls", &clients])
             .args(["--listen-peer-urls", &peers])
@@ -50,6 +58,11 @@ impl Drop for Server {
     }
 }
 
+fn folder(name: &str) -> PathBuf {
+    let name = format!("whitewater-store-{}-{name}", std::process::id());
+    std::env::temp_dir().join(name)
+}
+
 type Stores = Vec<(&'static str, Arc<dyn Store>)>;
 
 /// All stores, the second one as long as the server lives.
@@ -60,17 +73,24 @@ async fn stores(test: &str) -> (Stores, Option<Server>) {
         return (stores, None);
     };
     let courier = Courier::new(None).expect("a client");
-    let etcd = Etcd::new(courier, &[url], "/test/");
-    let serves = async {
+    let access = EtcdAccess {
+        urls: vec![url],
+        ..EtcdAccess::default()
+    };
+    let etcd = Etcd::new(courier, &access, "/test/");
+    serves(&etcd).await;
+    stores.push(("etcd", Arc::new(etcd)));
+    (stores, Some(server))
+}
+
+async fn serves(etcd: &Etcd) {
+    let asked = async {
         while etcd.get("x").await.is_err() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    timeout(Duration::from_secs(30), serves)
-        .await
-        .expect("etcd serves");
-    stores.push(("etcd", Arc::new(etcd)));
-    (stores, Some(server))
+    let served = timeout(Duration::from_secs(30), asked).await;
+    served.expect("etcd serves");
 }
 
 fn value(text: &'static str) -> Option<Bytes> {
@@ -210,4 +230,99 @@ async fn a_watch_has_what_was_there_and_every_change_after_it_in_order() {
         ];
         assert_eq!(heard, expected, "{name}");
     }
+}
+
+/// Has an etcd whose certificate is in `ca_file` do something that is no store's business.
+async fn administer(url: &str, ca_file: &Path, token: Option<&str>, path: &str, body: Value) {
+    let courier = Courier::new(Some(ca_file)).expect("a client");
+    let url = format!("{url}/v3/auth/{path}").parse().expect("a URL");
+    let mut headers = HeaderMap::new();
+    if let Some(token) = token {
+        headers.insert(AUTHORIZATION, token.parse().expect("a token"));
+    }
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let body = body.to_string().into();
+    let answer = courier.exchange(Method::POST, &url, headers, body, 4096, deadline);
+    let answer = answer.await.expect("an answer");
+    assert_eq!(answer.status(), 200, "{path}: {:?}", answer.body());
+}
+
+#[tokio::test]
+async fn etcd_is_asked_over_tls_and_by_those_it_knows() {
+    let files = folder("login-files");
+    std::fs::create_dir_all(&files).expect("a folder");
+    let own = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
+    let (certificate, key) = (files.join("certificate.pem"), files.join("key.pem"));
+    std::fs::write(&certificate, own.cert.pem()).expect("a file");
+    std::fs::write(&key, own.signing_key.serialize_pem()).expect("a file");
+    let (cert_file, key_file) = (certificate.display().to_string(), key.display().to_string());
+    let secured = ["--cert-file", &cert_file, "--key-file", &key_file];
+    let Some((_server, url)) = Server::start_with("login", "https", &secured) else {
+        eprintln!("etcd is not installed: it is not tested");
+        return;
+    };
+    let store = |username: &str, password: &str| {
+        let access = EtcdAccess {
+            urls: vec![url.clone()],
+            username: username.to_owned(),
+            password: password.to_owned(),
+        };
+        assert!(!format!("{access:?}").contains("hush"));
+        let courier = Courier::new(Some(&certificate)).expect("a client");
+        Etcd::new(courier, &access, "/test/")
+    };
+    let nobody = store("", "");
+    serves(&nobody).await;
+    // Who does not trust the certificate does not come in, and says nothing.
+    let access = EtcdAccess {
+        urls: vec![url.clone()],
+        ..EtcdAccess::default()
+    };
+    let system = Etcd::new(Courier::new(None).expect("a client"), &access, "/test/");
+    assert!(system.get("k").await.is_err());
+
+    let ask = |token, path, body| administer(&url, &certificate, token, path, body);
+    ask(
+        None,
+        "user/add",
+        json!({ "name": "root", "password": "hush" }),
+    )
+    .await;
+    ask(
+        None,
+        "user/grant",
+        json!({ "user": "root", "role": "root" }),
+    )
+    .await;
+    ask(None, "enable", json!({})).await;
+    assert!(nobody.get("k").await.is_err());
+    let wrong = store("root", "rush").get("k").await.expect_err("refused");
+    assert!(wrong.0.contains("cluster.etcd_password"), "{wrong}");
+    let known = store("root", "hush");
+    let put = known.swap("k", 0, value("v"), None).await;
+    assert!(matches!(put, Ok(Swap::Done(_))), "{put:?}");
+    let (found, mut changes) = known.watch("k").await.expect("a watch");
+    assert_eq!(found.len(), 1);
+
+    // A token that was good is not any more once the password was set anew.
+    let token = known.token().expect("it has one");
+    let token = token.to_str().expect("a text");
+    let same = json!({ "name": "root", "password": "hush" });
+    ask(Some(token), "user/changepw", same).await;
+    let gone = known.swap("k", found[0].version, None, None).await;
+    assert_eq!(gone, Ok(Swap::Done(0)));
+    assert_ne!(
+        known
+            .token()
+            .expect("another one")
+            .to_str()
+            .expect("a text"),
+        token
+    );
+    let change = timeout(Duration::from_secs(5), changes.recv()).await;
+    assert!(
+        matches!(change, Ok(Some(Change::Gone { .. }))),
+        "{change:?}"
+    );
+    std::fs::remove_dir_all(&files).expect("it was there");
 }

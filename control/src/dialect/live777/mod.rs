@@ -172,12 +172,35 @@ struct Cascade {
     target_url: Option<String>,
 }
 
-/// `POST /api/cascade/{stream}`.
+/// A link as `GET /api/cascade/{stream}` tells it.
+#[derive(Serialize)]
+struct Link {
+    direction: &'static str,
+    url: String,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<&'static str>,
+    failures: u32,
+}
+
+/// `/api/cascade/{stream}`: POST makes a link, GET tells how those that there are stand.
 pub(crate) async fn cascade(
     context: &Context,
     name: &StreamName,
     request: &mut Request,
 ) -> Result<Response, Problem> {
+    if request.method != Method::POST {
+        let link = |view: cascade::View| Link {
+            direction: view.direction.as_str(),
+            url: view.url,
+            state: view.standing.phase.as_str(),
+            failure: view.standing.failure,
+            failures: view.standing.failures,
+        };
+        let links: Vec<_> = context.cascades.of(name).into_iter().map(link).collect();
+        // Texts and numbers always serialise.
+        return Ok(json(serde_json::to_vec(&links).unwrap_or_default()));
+    }
     let wish: Cascade = read_json(context, request).await?;
     let given = |text: Option<String>| text.filter(|text| !text.is_empty());
     let (direction, url) = match (given(wish.source_url), given(wish.target_url)) {
