@@ -262,7 +262,11 @@ impl Inner {
         if node.is_some_and(|node| node.status == Status::Running) {
             tracing::warn!(node = %peer.alias, "the node does not answer");
         }
-        self.cluster.lost(&peer.alias);
+        if is_closed {
+            self.cluster.lost(&peer.alias);
+        } else {
+            self.cluster.silent(&peer.alias);
+        }
     }
 
     /// Not when it was removed or moved meanwhile.

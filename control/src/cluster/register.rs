@@ -210,7 +210,13 @@ fn learn(
     }
     registered.insert(entry.key.clone(), peer.alias.clone());
     let (alias, url) = (peer.alias.clone(), peer.url.clone());
-    if manager.peers.lock().add(Arc::new(peer)) {
+    let is_new = {
+        let mut inner = manager.peers.lock();
+        let is_new = inner.add(Arc::new(peer));
+        inner.cluster.registered(&alias);
+        is_new
+    };
+    if is_new {
         tracing::info!(node = %alias, url, "a node registered");
     }
 }

@@ -26,6 +26,10 @@ pub struct Node {
     pub draining: bool,
     /// What it has, by name.
     pub streams: BTreeMap<StreamName, Sighting>,
+    /// It keeps itself registered.
+    pub(super) is_registered: bool,
+    /// It was lost by its silence.
+    pub(super) is_silent: bool,
 }
 
 /// What a node takes, relays between nodes aside.
@@ -158,19 +162,37 @@ impl Cluster {
             return;
         };
         node.status = Status::Running;
+        node.is_silent = false;
         node.streams = streams;
         let seen = |place: &Reservation| place.settled_at.is_some_and(|at| at <= asked_at);
         self.reserved
             .retain(|place| place.node != *name || !seen(place));
     }
 
-    /// A node does not answer: what it had is gone.
+    /// Nobody listens where a node was: what it had is gone.
     pub fn lost(&mut self, name: &NodeName) {
         if let Some(node) = self.nodes.get_mut(name) {
             node.status = Status::Stopped;
+            node.is_silent = false;
             node.streams.clear();
         }
         self.reserved.retain(|place| place.node != *name);
+    }
+
+    /// A node does not answer. Nobody is sent there any more, but what was agreed on stays as long
+    /// as it keeps itself registered: others may reach it.
+    pub fn silent(&mut self, name: &NodeName) {
+        self.lost(name);
+        if let Some(node) = self.nodes.get_mut(name) {
+            node.is_silent = true;
+        }
+    }
+
+    /// A node keeps itself registered, until it is forgotten.
+    pub fn registered(&mut self, name: &NodeName) {
+        if let Some(node) = self.nodes.get_mut(name) {
+            node.is_registered = true;
+        }
     }
 
     /// Whether a node takes nothing new. False if it is not known.
@@ -269,6 +291,11 @@ impl Node {
     pub fn viewers(&self) -> u32 {
         let each = self.streams.values().map(|sighting| sighting.viewers);
         each.fold(0, u32::saturating_add)
+    }
+
+    /// Whether it is gone for everybody, as far as can be told from here.
+    pub fn is_gone(&self) -> bool {
+        self.status == Status::Stopped && !(self.is_silent && self.is_registered)
     }
 
     /// Whether it answers and takes something new.

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::{Cluster, Feed, Holding, NodeName, Status};
+use super::{Cluster, Feed, Holding, Node, NodeName, Status};
 use crate::StreamName;
 
 /// Brings what the nodes do in line with what was agreed on, and the other way round.
@@ -22,7 +22,7 @@ pub struct Steward {
 pub struct Patience {
     /// What was agreed on is not seen on the node: it was placed there a moment ago.
     pub arrival: Duration,
-    /// A node that something was agreed on for does not answer.
+    /// A node that something was agreed on for is gone.
     pub absence: Duration,
     /// Two nodes have a publisher, or a node gets a stream it should not get.
     pub excess: Duration,
@@ -99,13 +99,13 @@ enum Fault {
     Unclaimed(NodeName),
     /// The owner has no publisher since it was claimed for the last time.
     Silent(u64),
-    /// The owner does not answer.
+    /// The owner is gone.
     OwnerGone(NodeName),
     /// Somebody who is not the owner has a publisher.
     Rival(NodeName, String),
     /// A link is agreed on and not there.
     LinkDown(NodeName),
-    /// The node at one of the ends of the link to this one does not answer.
+    /// The node at one of the ends of the link to this one is gone.
     LinkBroken(NodeName),
     /// It has viewers and does not get the stream.
     Hungry(NodeName),
@@ -238,9 +238,12 @@ fn look_at_owner(
 ) {
     let owner = holding.owner();
     let node = cluster.nodes.get(owner);
-    if node.is_none_or(|node| node.status == Status::Stopped) {
+    if node.is_none_or(Node::is_gone) {
         faults.push(Fault::OwnerGone(owner.clone()));
-    } else if !publishes(cluster, owner, stream) && !cluster.expects(owner, stream) {
+    } else if node.is_some_and(|node| node.status == Status::Running)
+        && !publishes(cluster, owner, stream)
+        && !cluster.expects(owner, stream)
+    {
         faults.push(Fault::Silent(holding.claims()));
     }
 }
@@ -251,17 +254,18 @@ fn look_at_links(
     holding: &Holding,
     faults: &mut Vec<Fault>,
 ) {
-    let running = |name: &NodeName| {
-        let node = cluster.nodes.get(name);
-        node.filter(|node| node.status == Status::Running)
-    };
     for (child, parent) in holding.links() {
-        let (Some(node), Some(_)) = (running(child), running(parent)) else {
+        let [node, from] = [child, parent].map(|end| {
+            let node = cluster.nodes.get(end);
+            node.filter(|node| !node.is_gone())
+        });
+        let (Some(node), Some(_)) = (node, from) else {
             faults.push(Fault::LinkBroken(child.clone()));
             continue;
         };
         let sighting = node.streams.get(stream);
-        if !sighting.is_some_and(|s| matches!(s.feed, Feed::Relay { .. })) {
+        let is_heard = node.status == Status::Running;
+        if is_heard && !sighting.is_some_and(|s| matches!(s.feed, Feed::Relay { .. })) {
             faults.push(Fault::LinkDown(child.clone()));
         }
     }
@@ -300,7 +304,7 @@ fn mend(
             let heir = cluster.publishing_node(stream);
             let has_links = holding.is_some_and(|holding| holding.links().next().is_some());
             if heir.is_none() && has_links && matches!(fault, Fault::OwnerGone(_)) {
-                // Perhaps only this manager does not reach it: its links go when they break.
+                // Its links go when they break.
                 return Vec::new();
             }
             vec![write(heir.map(|node| Holding::new(node.clone())))]

@@ -57,6 +57,8 @@ struct World {
     start: Instant,
     now_ms: u64,
     nodes: BTreeMap<NodeName, RealNode>,
+    /// Nodes that are up are registered: who does not hear them knows that they live.
+    registers: bool,
     managers: Vec<Manager>,
     store: BTreeMap<StreamName, Holding>,
     calls: Vec<Call>,
@@ -111,6 +113,7 @@ impl World {
             start: Instant::now(),
             now_ms: 0,
             nodes: names.iter().map(up).collect(),
+            registers: seed.is_multiple_of(2),
             managers: (0..manager_count).map(manager).collect(),
             store: BTreeMap::new(),
             calls: Vec::new(),
@@ -149,8 +152,15 @@ impl World {
         let now = self.now();
         let manager = &mut self.managers[at];
         for (name, real) in &self.nodes {
-            if !real.up || manager.cut.contains(name) {
+            if self.registers && real.up {
+                manager.cluster.registered(name);
+            }
+            if !real.up {
                 manager.cluster.lost(name);
+                continue;
+            }
+            if manager.cut.contains(name) {
+                manager.cluster.silent(name);
                 continue;
             }
             let streams = real.streams.iter().map(|(stream, real)| {
@@ -561,6 +571,43 @@ fn two_publishers_are_one_within_ten_seconds_of_the_end_of_a_partition() {
         world.step();
     }
     assert_eq!(world.publishers(&name).len(), 1);
+}
+
+#[test]
+fn a_manager_that_does_not_hear_a_registered_node_takes_nothing_back() {
+    for cut in ["n0", "n1"] {
+        let mut world = World::new(2, 3, 2);
+        let name = stream("a");
+        world.look(0);
+        assert!(world.session(&node("n0"), &name, Side::Publish));
+        assert!(world.session(&node("n1"), &name, Side::Subscribe));
+        for _ in 0..30 {
+            world.step();
+        }
+        let agreed = world.store[&name].clone();
+        assert_eq!(agreed.parent(&node("n1")), Some(&node("n0")));
+        let relay = world.nodes[&node("n1")].streams[&name].relay.clone();
+        assert!(relay.is_some());
+        world.managers[0].cut.insert(node(cut));
+        for _ in 0..600 {
+            world.step();
+            assert_eq!(world.store.get(&name), Some(&agreed));
+            assert_eq!(world.nodes[&node("n1")].streams[&name].relay, relay);
+            assert_eq!(world.publishers(&name), [&node("n0")]);
+        }
+        // That it is not registered any more is as good as seeing its end.
+        let real = world.nodes.get_mut(&node(cut)).expect("a node");
+        real.up = false;
+        real.streams.clear();
+        for _ in 0..100 {
+            world.step();
+        }
+        let left = world.store.get(&name);
+        assert!(
+            left.is_none_or(|left| left.links().next().is_none()),
+            "{left:?}"
+        );
+    }
 }
 
 #[test]
