@@ -16,7 +16,8 @@ use crate::http::crowd::Crowd;
 use crate::http::links::IceLinks;
 use crate::http::rate::Limiter;
 use crate::http::response::Response;
-use crate::http::router::{self, Scope};
+use crate::http::route::Scope;
+use crate::http::router;
 use crate::http::site::Site;
 use crate::metrics::HttpCounters;
 use crate::plane::Line;
@@ -110,6 +111,10 @@ impl Site for Context {
 
     fn guard(&self) -> &Arc<Guard> {
         &self.guard
+    }
+
+    fn limiter(&self) -> &Limiter {
+        &self.limiter
     }
 
     fn ending(&self) -> &watch::Sender<bool> {

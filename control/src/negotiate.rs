@@ -18,7 +18,7 @@ use crate::http::precondition::etag;
 use crate::http::problem::Problem;
 use crate::http::request::Request;
 use crate::http::response::{Response, empty, full};
-use crate::http::router::{ACCEPT_PATCH, ACCEPT_POST};
+use crate::http::route::{ACCEPT_PATCH, ACCEPT_POST};
 use crate::http::source::block;
 use crate::plane::{Ask, PostReply};
 use crate::random;

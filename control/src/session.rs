@@ -18,7 +18,7 @@ use crate::http::precondition::{Demand, etag};
 use crate::http::problem::Problem;
 use crate::http::request::Request;
 use crate::http::response::{Response, empty, full, json};
-use crate::http::router::ACCEPT_PATCH;
+use crate::http::route::ACCEPT_PATCH;
 use crate::negotiate;
 use crate::plane::{Ask, PatchReply};
 

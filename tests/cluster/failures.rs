@@ -34,6 +34,27 @@ fn when_a_node_dies_its_publisher_comes_back_on_another_and_viewers_see_it() {
 }
 
 #[test]
+fn viewers_who_come_before_the_publisher_is_back_are_told_to_come_again() {
+    let mut fleet = Fleet::start(2, &[]);
+    let http = fleet.http();
+    let publisher = Client::start(http, "cam", Wish::publish());
+    watched(&Client::start(http, "cam", Wish::watch()), 1);
+    let home = Fleet::home(&publisher);
+    fleet.kill(&home);
+    drop(publisher);
+    eventually("the manager knows", || !fleet.running().contains(&home));
+    let early = Client::try_start(http, "cam", Wish::watch());
+    let early = early.err().expect("refused");
+    assert_eq!(early.status, 503, "{}", early.body);
+    assert!(early.header("retry-after").is_some());
+    // A stream that never was is none.
+    let wrong = Client::try_start(http, "never", Wish::watch());
+    assert_eq!(wrong.err().expect("refused").status, 404);
+    let _publisher = Client::start(http, "cam", Wish::publish());
+    watched(&Client::start(http, "cam", Wish::watch()), 1);
+}
+
+#[test]
 fn a_draining_node_takes_nothing_new_and_is_empty_at_the_deadline() {
     let fleet = Fleet::start_with(2, &[], &["--set", "manager.drain_s=1"]);
     let http = fleet.http();

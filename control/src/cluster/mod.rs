@@ -42,7 +42,7 @@ use crate::http::BindError;
 use crate::http::entrance::Entrance;
 use crate::http::rate::Limiter;
 use crate::http::response::Response;
-use crate::http::router::Scope;
+use crate::http::route::Scope;
 use crate::http::site::Site;
 use crate::metrics::HttpCounters;
 use crate::{Config, random};
@@ -206,6 +206,10 @@ impl Site for Manager {
 
     fn guard(&self) -> &Arc<Guard> {
         &self.guard
+    }
+
+    fn limiter(&self) -> &Limiter {
+        &self.limiter
     }
 
     fn ending(&self) -> &watch::Sender<bool> {

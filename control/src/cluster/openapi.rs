@@ -15,6 +15,7 @@ mod tests {
     use super::super::routes::{ROUTES, Route};
     use super::*;
     use crate::http::openapi::tests::{Asks, Described, check};
+    use crate::http::route::Route as _;
 
     /// What is behind the one route of Red5's dialect.
     const STREAM_MANAGER: [(&str, &str); 5] = [

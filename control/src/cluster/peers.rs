@@ -106,6 +106,8 @@ pub(crate) struct Inner {
     pub(crate) cluster: Cluster,
     peers: BTreeMap<NodeName, Arc<Peer>>,
     seen: HashMap<NodeName, Seen>,
+    /// Streams whose publisher's node was lost, and when.
+    orphans: HashMap<StreamName, Instant>,
 }
 
 impl Peers {
@@ -115,6 +117,7 @@ impl Peers {
                 cluster,
                 peers: BTreeMap::new(),
                 seen: HashMap::new(),
+                orphans: HashMap::new(),
             }),
         }
     }
@@ -259,14 +262,27 @@ impl Inner {
             ..Seen::default()
         };
         let node = self.cluster.node(&peer.alias);
-        if node.is_some_and(|node| node.status == Status::Running) {
+        if let Some(node) = node.filter(|node| node.status == Status::Running) {
             tracing::warn!(node = %peer.alias, "the node does not answer");
+            let now = Instant::now();
+            let streams = node.streams.iter();
+            let direct = streams.filter(|(_, sighting)| sighting.feed.is_direct());
+            let orphans = direct.map(|(stream, _)| (stream.clone(), now));
+            self.orphans
+                .retain(|_, since| since.elapsed() < ORPHANED_FOR);
+            self.orphans.extend(orphans);
         }
         if is_closed {
             self.cluster.lost(&peer.alias);
         } else {
             self.cluster.silent(&peer.alias);
         }
+    }
+
+    /// Whether a stream lost its publisher's node a moment ago: the publisher may come back.
+    pub(crate) fn is_orphan(&self, stream: &StreamName) -> bool {
+        let since = self.orphans.get(stream);
+        since.is_some_and(|since| since.elapsed() < ORPHANED_FOR)
     }
 
     /// Not when it was removed or moved meanwhile.
@@ -329,6 +345,8 @@ impl Inner {
 
 /// Answers that a node may fail to give in a row.
 const FAILURES_MAX: u32 = 2;
+/// Publishers that have not come back by then do not.
+const ORPHANED_FOR: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {

@@ -23,7 +23,7 @@ use crate::http::path;
 use crate::http::problem::Problem;
 use crate::http::request::Request;
 use crate::http::response::{Response, empty};
-use crate::http::router::ACCEPT_POST;
+use crate::http::route::ACCEPT_POST;
 
 /// A node with a place on it.
 struct Chosen {
@@ -202,6 +202,14 @@ impl Manager {
                     looks -= 1;
                     tokio::time::sleep(self.config.poll_every).await;
                     continue;
+                }
+                // Players that hear 404 do not come again.
+                Err(problem)
+                    if problem.status() == StatusCode::NOT_FOUND
+                        && self.peers.lock().is_orphan(stream) =>
+                {
+                    let why = "the stream's node went away, its publisher has not come back so far";
+                    return Err(Problem::overloaded(why));
                 }
                 other => other?,
             };

@@ -32,7 +32,7 @@ use crate::http::path;
 use crate::http::problem::Problem;
 use crate::http::request::Request;
 use crate::http::response::{Response, empty};
-use crate::http::router::{ACCEPT_PATCH, ACCEPT_POST};
+use crate::http::route::{ACCEPT_PATCH, ACCEPT_POST};
 
 /// Which node a session is on, and what it is called there.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::OnceLock;
 
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, HeaderValue};
+use hyper::header::HeaderName;
 use hyper::{Method, StatusCode};
 use whitewater_model::{Side, StreamName};
 
@@ -14,8 +14,8 @@ use crate::context::now;
 use crate::http::problem::Problem;
 use crate::http::request::Request;
 use crate::http::response::{Response, empty, full};
-use crate::http::router::{self, ACCEPT_PATCH, ACCEPT_POST, Scope};
-use crate::http::{media_type, origin, path};
+use crate::http::route::{self, ACCEPT_PATCH, ACCEPT_POST, Route as _, Scope, Table};
+use crate::http::{media_type, path};
 use crate::{assets, health};
 
 /// What a path names.
@@ -75,9 +75,8 @@ pub(super) const ROUTES: &[(&str, Route)] = &[
     ("/readyz", Route::Readyz),
 ];
 
-impl Route {
-    /// For `Allow`.
-    pub(super) fn methods(self) -> &'static str {
+impl route::Route for Route {
+    fn methods(self) -> &'static str {
         match self {
             Route::Whip | Route::Whep | Route::WhipOn | Route::WhepOn => "GET, HEAD, POST, OPTIONS",
             Route::Session => "GET, HEAD, POST, PATCH, DELETE, OPTIONS",
@@ -97,22 +96,6 @@ impl Route {
         }
     }
 
-    /// Asks for no credentials.
-    pub(super) fn is_open(self) -> bool {
-        matches!(
-            self,
-            Route::Login
-                | Route::Info
-                | Route::OpenApi
-                | Route::Docs
-                | Route::Red5
-                | Route::Metrics
-                | Route::Healthz
-                | Route::Readyz
-        )
-    }
-
-    /// For those who look after the cluster, and their page.
     fn is_management(self) -> bool {
         match self {
             Route::Whip
@@ -140,9 +123,31 @@ impl Route {
         }
     }
 
-    fn allows(self, method: &Method) -> bool {
-        let mut methods = self.methods().split(", ");
-        methods.any(|allowed| allowed == method.as_str())
+    fn takes(self) -> Option<(HeaderName, &'static str)> {
+        match self {
+            Route::Whip | Route::Whep | Route::WhipOn | Route::WhepOn => {
+                Some((ACCEPT_POST, media_type::SDP))
+            }
+            Route::Session => Some((ACCEPT_PATCH, media_type::FRAGMENT)),
+            _ => None,
+        }
+    }
+}
+
+impl Route {
+    /// Asks for no credentials.
+    pub(super) fn is_open(self) -> bool {
+        matches!(
+            self,
+            Route::Login
+                | Route::Info
+                | Route::OpenApi
+                | Route::Docs
+                | Route::Red5
+                | Route::Metrics
+                | Route::Healthz
+                | Route::Readyz
+        )
     }
 }
 
@@ -153,19 +158,9 @@ pub(super) async fn serve(
     peer: SocketAddr,
     request: hyper::Request<Incoming>,
 ) -> Response {
-    let target = request.uri().path().to_owned();
-    let proxies = &manager.config.http.trusted_proxies;
-    let mut request = Request::new(request, peer.ip(), proxies);
-    let mut response = match dispatch(manager, scope, &target, &mut request).await {
-        Ok(response) => response,
-        Err(problem) => {
-            let problem = count_miss(manager, &target, &request, problem);
-            request.skip_body().await;
-            problem.into()
-        }
-    };
-    router::finish(manager, &target, &request, &mut response);
-    response
+    let (target, mut request) = route::open(manager, peer, request);
+    let outcome = dispatch(manager, scope, &target, &mut request).await;
+    route::close(manager, &target, &mut request, outcome).await
 }
 
 async fn dispatch(
@@ -174,26 +169,12 @@ async fn dispatch(
     target: &str,
     request: &mut Request,
 ) -> Result<Response, Problem> {
-    let Ok(found) = table().at(target) else {
+    let Some((route, params)) = table().find(manager, scope, target, request)? else {
         return assets::serve_manager(target, request);
     };
-    let route = *found.value;
-    if route.is_management() && scope == Scope::Public {
-        // As if there were no such route.
-        return assets::serve_manager(target, request);
-    }
-    if route.is_management() {
-        let host = origin::host(request.uri(), &request.headers);
-        origin::check(
-            &manager.config.http,
-            &request.method,
-            host,
-            &request.headers,
-        )?;
-    }
     // Browsers ask before they send credentials (Fetch standard, "CORS-preflight fetch").
     if request.method == Method::OPTIONS {
-        return Ok(options(route));
+        return Ok(route.options());
     }
     if !route.is_open() {
         let query = request.uri().query().unwrap_or_default();
@@ -202,17 +183,11 @@ async fn dispatch(
     let principal = &request.grant.principal;
     let limiter = &manager.limiter;
     limiter.charge(&request.method, request.source, principal)?;
-    if !route.allows(&request.method) {
-        return Err(Problem::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "this method has no meaning here",
-        )
-        .with(ALLOW, route.methods()));
-    }
-    let part = |key: &str| found.params.get(key).unwrap_or_default();
+    route.check_method(&request.method)?;
+    let part = |key: &str| params.get(key).unwrap_or_default();
     match route {
         Route::Whip | Route::WhipOn | Route::Whep | Route::WhepOn => {
-            let stream = path::scoped_name(found.params.get("app"), part("stream"))?;
+            let stream = path::scoped_name(params.get("app"), part("stream"))?;
             let is_forced = matches!(route, Route::WhipOn | Route::WhepOn);
             let forced = is_forced.then(|| lists::alias(part("alias"))).transpose()?;
             let side = match route {
@@ -299,51 +274,9 @@ async fn stream_route(
     }
 }
 
-/// RFC 9725 §5: session URLs cannot be searched for.
-fn count_miss(manager: &Manager, target: &str, request: &Request, problem: Problem) -> Problem {
-    if !target.starts_with("/session/") || problem.status() != StatusCode::NOT_FOUND {
-        return problem;
-    }
-    let charged = manager.limiter.charge_miss(request.source);
-    charged.err().unwrap_or(problem)
-}
-
-/// RFC 9725 §4.2: 200 with what POST takes; the same answer serves preflights.
-fn options(route: Route) -> Response {
-    let mut response = empty(StatusCode::OK);
-    let headers = response.headers_mut();
-    headers.insert(ALLOW, HeaderValue::from_static(route.methods()));
-    match route {
-        Route::Whip | Route::Whep | Route::WhipOn | Route::WhepOn => {
-            headers.insert(ACCEPT_POST, HeaderValue::from_static(media_type::SDP));
-        }
-        Route::Session => {
-            let fragment = HeaderValue::from_static(media_type::FRAGMENT);
-            headers.insert(ACCEPT_PATCH, fragment);
-        }
-        _ => {}
-    }
-    response
-}
-
-fn table() -> &'static matchit::Router<Route> {
-    static TABLE: OnceLock<matchit::Router<Route>> = OnceLock::new();
-    TABLE.get_or_init(|| {
-        let mut table = matchit::Router::new();
-        for (path, route) in ROUTES {
-            // The patterns are constants; the test below matches every one of them.
-            let mut paths = vec![(*path).to_owned()];
-            if !path.contains('*') {
-                paths.push(format!("{path}/"));
-            }
-            for path in paths {
-                if let Err(error) = table.insert(path, *route) {
-                    debug_assert!(false, "{error}");
-                }
-            }
-        }
-        table
-    })
+fn table() -> &'static Table<Route> {
+    static TABLE: OnceLock<Table<Route>> = OnceLock::new();
+    TABLE.get_or_init(|| Table::new(ROUTES))
 }
 
 #[cfg(test)]
@@ -355,8 +288,7 @@ mod tests {
         for (path, route) in ROUTES {
             for end in ["", "/"] {
                 let path = path.replace(['{', '}', '*'], "") + end;
-                let found = table().at(&path).map(|found| *found.value).ok();
-                assert_eq!(found, Some(*route), "{path}");
+                assert_eq!(table().at(&path), Some(*route), "{path}");
             }
         }
         for path in [
@@ -367,7 +299,7 @@ mod tests {
             "/api",
             "/api/nodes/a",
         ] {
-            assert!(table().at(path).is_err(), "{path}");
+            assert_eq!(table().at(path), None, "{path}");
         }
     }
 }

@@ -23,7 +23,7 @@ use super::patience::Patience;
 use super::pulse::Pulse;
 use super::redirect;
 use super::response::Response;
-use super::router::Scope;
+use super::route::Scope;
 use super::site::Site;
 use crate::{Config, HttpLimits};
 

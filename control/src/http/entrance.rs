@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use super::BindError;
 use super::connection::{Door, Front, Places};
-use super::router::Scope;
+use super::route::Scope;
 use super::site::Site;
 use super::tls::Security;
 use crate::Config;

@@ -15,7 +15,8 @@ use tokio::task::JoinSet;
 use whitewater_link::ControlPort;
 
 use super::links::IceLinks;
-use super::router::{self, Scope};
+use super::route::Scope;
+use super::router;
 use crate::Config;
 use crate::auth::Guard;
 use crate::cascade::Cascades;

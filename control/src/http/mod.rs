@@ -22,6 +22,7 @@ pub(crate) mod rate;
 mod redirect;
 pub(crate) mod request;
 pub(crate) mod response;
+pub(crate) mod route;
 pub(crate) mod router;
 pub(crate) mod site;
 pub(crate) mod source;

@@ -16,7 +16,8 @@ pub(crate) mod tests {
 
     use serde_json::Value;
 
-    use super::super::router::ROUTES;
+    use super::super::route::Route as _;
+    use super::super::router::{ROUTES, Route};
     use super::*;
 
     /// A route that a document has to describe.
@@ -125,7 +126,7 @@ pub(crate) mod tests {
 
     #[test]
     fn it_describes_the_routes_and_no_others() {
-        let described = |(path, route): &(&str, super::super::router::Route)| Described {
+        let described = |(path, route): &(&str, Route)| Described {
             path: (*path).to_owned(),
             methods: route.methods(),
             asks: if route.is_open() {

@@ -2,23 +2,17 @@
 
 use std::sync::OnceLock;
 
-use http_body::Body as _;
-use http_body_util::{BodyExt, Empty};
+use hyper::Method;
 use hyper::body::Incoming;
-use hyper::header::{
-    ACCESS_CONTROL_REQUEST_METHOD, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, HeaderName, HeaderValue,
-    REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
-};
-use hyper::{Method, StatusCode};
+use hyper::header::{ACCESS_CONTROL_REQUEST_METHOD, HeaderName};
 use whitewater_link::{Locality, SessionId};
 use whitewater_model::StreamName;
 
-use super::cors::{self, Openness};
 use super::problem::Problem;
 use super::request::Request;
-use super::response::{Response, empty};
-use super::site::Site;
-use super::{media_type, openapi, origin, path};
+use super::response::Response;
+use super::route::{self, ACCEPT_PATCH, ACCEPT_POST, Route as _, Scope, Table};
+use super::{media_type, openapi, path};
 use crate::MetricsAccess;
 use crate::auth::{self, Rights};
 use crate::context::{Context, now};
@@ -78,9 +72,8 @@ pub(super) const ROUTES: &[(&str, Route)] = &[
     ("/readyz", Route::Readyz),
 ];
 
-impl Route {
-    /// For `Allow`.
-    pub(super) fn methods(self) -> &'static str {
+impl route::Route for Route {
+    fn methods(self) -> &'static str {
         match self {
             Route::Whip | Route::Whep => "GET, HEAD, POST, OPTIONS",
             Route::Session => "GET, HEAD, POST, PATCH, DELETE, OPTIONS",
@@ -101,22 +94,6 @@ impl Route {
         }
     }
 
-    /// Asks for no credentials: for those who watch over processes, and the page before its reader
-    /// has typed any in.
-    pub(super) fn is_open(self) -> bool {
-        matches!(
-            self,
-            Route::OpenApi | Route::Docs | Route::Healthz | Route::Readyz
-        )
-    }
-
-    /// Tells what the server is and how it fares: `auth.metrics` says to whom.
-    fn is_telling(self) -> bool {
-        matches!(self, Route::Info | Route::Metrics)
-    }
-
-    /// What people and their tools use to look after the server, other than WHIP, WHEP and
-    /// sessions, which pages of every origin may use.
     fn is_management(self) -> bool {
         match self {
             Route::Whip
@@ -142,19 +119,29 @@ impl Route {
         }
     }
 
-    fn allows(self, method: &Method) -> bool {
-        let mut methods = self.methods().split(", ");
-        methods.any(|allowed| allowed == method.as_str())
+    fn takes(self) -> Option<(HeaderName, &'static str)> {
+        match self {
+            Route::Whip | Route::Whep => Some((ACCEPT_POST, media_type::SDP)),
+            Route::Session => Some((ACCEPT_PATCH, media_type::FRAGMENT)),
+            _ => None,
+        }
     }
 }
 
-/// Which routes a listener has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Scope {
-    /// All of them.
-    Whole,
-    /// All but the management API, which another listener has.
-    Public,
+impl Route {
+    /// Asks for no credentials: for those who watch over processes, and the page before its reader
+    /// has typed any in.
+    pub(super) fn is_open(self) -> bool {
+        matches!(
+            self,
+            Route::OpenApi | Route::Docs | Route::Healthz | Route::Readyz
+        )
+    }
+
+    /// Tells what the server is and how it fares: `auth.metrics` says to whom.
+    fn is_telling(self) -> bool {
+        matches!(self, Route::Info | Route::Metrics)
+    }
 }
 
 /// Answers one request, whatever it is.
@@ -164,18 +151,9 @@ pub(crate) async fn serve(
     peer: std::net::SocketAddr,
     request: hyper::Request<Incoming>,
 ) -> Response {
-    let target = request.uri().path().to_owned();
-    let mut request = Request::new(request, peer.ip(), &context.config.trusted_proxies);
-    let mut response = match dispatch(context, scope, &target, &mut request).await {
-        Ok(response) => response,
-        Err(problem) => {
-            let problem = count_miss(context, &target, &request, problem);
-            request.skip_body().await;
-            problem.into()
-        }
-    };
-    finish(context, &target, &request, &mut response);
-    response
+    let (target, mut request) = route::open(context, peer, request);
+    let outcome = dispatch(context, scope, &target, &mut request).await;
+    route::close(context, &target, &mut request, outcome).await
 }
 
 async fn dispatch(
@@ -184,21 +162,12 @@ async fn dispatch(
     target: &str,
     request: &mut Request,
 ) -> Result<Response, Problem> {
-    let Ok(found) = table().at(target) else {
+    let Some((route, params)) = table().find(context, scope, target, request)? else {
         return assets::serve(target, request);
     };
-    let route = *found.value;
-    if route.is_management() && scope == Scope::Public {
-        // As if there were no such route.
-        return assets::serve(target, request);
-    }
-    if route.is_management() {
-        let host = origin::host(&request.uri, &request.headers);
-        origin::check(&context.config, &request.method, host, &request.headers)?;
-    }
     // Browsers ask before they send credentials (Fetch standard, "CORS-preflight fetch").
     if request.method == Method::OPTIONS {
-        let mut response = options(route);
+        let mut response = route.options();
         if context.config.links_on_options {
             tell_servers(context, route, request, &mut response);
         }
@@ -212,17 +181,11 @@ async fn dispatch(
         let limiter = &context.limiter;
         limiter.charge(&request.method, request.source, principal)?;
     }
-    if !route.allows(&request.method) {
-        return Err(Problem::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "this method has no meaning here",
-        )
-        .with(ALLOW, route.methods()));
-    }
-    let stream = |key| path::stream_name(found.params.get(key).unwrap_or_default());
+    route.check_method(&request.method)?;
+    let stream = |key| path::stream_name(params.get(key).unwrap_or_default());
     let published = || {
-        let app = found.params.get("app");
-        path::scoped_name(app, found.params.get("stream").unwrap_or_default())
+        let app = params.get("app");
+        path::scoped_name(app, params.get("stream").unwrap_or_default())
     };
     match route {
         Route::Whip => {
@@ -236,20 +199,20 @@ async fn dispatch(
             whep::serve(context, &stream, request).await
         }
         Route::Session => {
-            let (stream, session) = session_of(&found.params)?;
+            let (stream, session) = session_of(&params)?;
             session::serve(context, &stream, session, request).await
         }
         Route::Layer => {
-            let (stream, session) = session_of(&found.params)?;
+            let (stream, session) = session_of(&params)?;
             live777::layer(context, &stream, session, request).await
         }
         Route::Events => {
-            let (stream, session) = session_of(&found.params)?;
+            let (stream, session) = session_of(&params)?;
             events::create(context, &stream, session, request).await
         }
         Route::EventStream => {
-            let (stream, session) = session_of(&found.params)?;
-            let id = found.params.get("id").unwrap_or_default().parse();
+            let (stream, session) = session_of(&params)?;
+            let id = params.get("id").unwrap_or_default().parse();
             let id = id.map_err(|_| Problem::from(whitewater_model::Error::NoSuchSession))?;
             events::serve(context, &stream, session, id, request)
         }
@@ -293,7 +256,7 @@ async fn dispatch(
         }
         Route::Revocations | Route::Revocation => {
             request.grant.on_all(Rights::ADMIN)?;
-            auth::revocations(context, found.params.get("id"), request).await
+            auth::revocations(context, params.get("id"), request).await
         }
         Route::Healthz => Ok(health::alive()),
         Route::Readyz => health::ready(context),
@@ -316,38 +279,12 @@ fn tell(context: &Context, route: Route) -> Response {
     }
 }
 
-/// RFC 9725 §5: session URLs cannot be searched for.
-fn count_miss(context: &Context, target: &str, request: &Request, problem: Problem) -> Problem {
-    if !target.starts_with(SESSIONS) || problem.status() != StatusCode::NOT_FOUND {
-        return problem;
-    }
-    let charged = context.limiter.charge_miss(request.source);
-    charged.err().unwrap_or(problem)
-}
-
 fn session_of(params: &matchit::Params<'_, '_>) -> Result<(StreamName, SessionId), Problem> {
     let stream = path::stream_name(params.get("stream").unwrap_or_default())?;
     let session = params.get("session").unwrap_or_default().parse();
     // What cannot be an id of ours names no session.
     let session = session.map_err(|_| Problem::from(whitewater_model::Error::NoSuchSession))?;
     Ok((stream, session))
-}
-
-/// RFC 9725 §4.2: 200 with what POST takes; the same answer serves preflights.
-fn options(route: Route) -> Response {
-    let mut response = empty(StatusCode::OK);
-    let headers = response.headers_mut();
-    headers.insert(ALLOW, HeaderValue::from_static(route.methods()));
-    match route {
-        Route::Whip | Route::Whep => {
-            headers.insert(ACCEPT_POST, HeaderValue::from_static(media_type::SDP));
-        }
-        Route::Session => {
-            headers.insert(ACCEPT_PATCH, HeaderValue::from_static(media_type::FRAGMENT));
-        }
-        _ => {}
-    }
-    response
 }
 
 /// RFC 9725 §4.6 lets OPTIONS tell the servers as well. A preflight comes without credentials from
@@ -367,76 +304,10 @@ fn tell_servers(context: &Context, route: Route, request: &Request, response: &m
     }
 }
 
-/// What every answer carries.
-pub(crate) fn finish(site: &impl Site, target: &str, request: &Request, response: &mut Response) {
-    site.counters().count(response.status());
-    let headers = response.headers_mut();
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    // A page's own address may have a token in it; other hosts need not hear it.
-    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    if !headers.contains_key(CACHE_CONTROL) {
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    }
-    let openness = if is_media_route(target) {
-        Openness::Anyone
-    } else {
-        Openness::Listed
-    };
-    cors::apply(
-        openness,
-        &site.config().allowed_origins,
-        &request.headers,
-        response.headers_mut(),
-    );
-    let no_content = response.status() == StatusCode::NO_CONTENT
-        || response.status() == StatusCode::NOT_MODIFIED;
-    if let Some(size) = response.body().size_hint().exact()
-        && !no_content
-    {
-        response
-            .headers_mut()
-            .insert(CONTENT_LENGTH, HeaderValue::from(size));
-    }
-    if request.method == Method::HEAD {
-        *response.body_mut() = Empty::new().boxed_unsync();
-    }
+fn table() -> &'static Table<Route> {
+    static TABLE: OnceLock<Table<Route>> = OnceLock::new();
+    TABLE.get_or_init(|| Table::new(ROUTES))
 }
-
-/// Errors under these paths are for the same readers as the routes themselves.
-fn is_media_route(target: &str) -> bool {
-    let prefixes = [
-        "/whip/",
-        "/whep/",
-        SESSIONS,
-        "/api/whip/",
-        "/api/whep/",
-        "/streammanager/",
-    ];
-    let of_app = ["/whip/endpoint/", "/whep/endpoint/"];
-    prefixes.iter().any(|prefix| target.starts_with(prefix))
-        || of_app.iter().any(|part| target.contains(part))
-}
-
-fn table() -> &'static matchit::Router<Route> {
-    static TABLE: OnceLock<matchit::Router<Route>> = OnceLock::new();
-    TABLE.get_or_init(|| {
-        let mut table = matchit::Router::new();
-        for (path, route) in ROUTES {
-            // The patterns are constants; the tests below match every one of them.
-            for path in [(*path).to_owned(), format!("{path}/")] {
-                if let Err(error) = table.insert(path, *route) {
-                    debug_assert!(false, "{error}");
-                }
-            }
-        }
-        table
-    })
-}
-
-const SESSIONS: &str = "/session/";
-
-pub(crate) const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
-pub(crate) const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
 #[cfg(test)]
 mod tests {
@@ -446,15 +317,8 @@ mod tests {
     fn every_route_is_found_with_and_without_a_trailing_slash() {
         for (path, route) in ROUTES {
             let path = path.replace(['{', '}'], "");
-            assert_eq!(
-                table().at(&path).map(|found| *found.value).ok(),
-                Some(*route)
-            );
-            let path = format!("{path}/");
-            assert_eq!(
-                table().at(&path).map(|found| *found.value).ok(),
-                Some(*route)
-            );
+            assert_eq!(table().at(&path), Some(*route));
+            assert_eq!(table().at(&format!("{path}/")), Some(*route));
         }
     }
 
@@ -469,8 +333,7 @@ mod tests {
             "/api",
             "/api/streams/a/b",
         ] {
-            let found = table().at(path);
-            assert!(found.is_err(), "{path}");
+            assert_eq!(table().at(path), None, "{path}");
         }
     }
 }

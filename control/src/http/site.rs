@@ -4,8 +4,9 @@ use std::sync::Arc;
 use hyper::body::Incoming;
 use tokio::sync::watch;
 
+use super::rate::Limiter;
 use super::response::Response;
-use super::router::Scope;
+use super::route::Scope;
 use crate::Config;
 use crate::auth::Guard;
 use crate::metrics::HttpCounters;
@@ -20,6 +21,9 @@ pub(crate) trait Site: Send + Sync + 'static {
 
     /// Who checks credentials.
     fn guard(&self) -> &Arc<Guard>;
+
+    /// Who keeps count of requests.
+    fn limiter(&self) -> &Limiter;
 
     /// True once the server goes away.
     fn ending(&self) -> &watch::Sender<bool>;
