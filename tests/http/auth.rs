@@ -67,6 +67,7 @@ const GUARDED: &[(&str, &str)] = &[
     ("DELETE", "/api/streams/a"),
     ("GET", "/api/sse/streams"),
     ("GET", "/api/strategy"),
+    ("GET", "/api/cascade/a"),
     ("POST", "/api/cascade/a"),
     ("GET", "/api/drain"),
     ("POST", "/api/drain"),

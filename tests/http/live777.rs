@@ -334,7 +334,13 @@ async fn cascade_arguments_are_checked() {
         .send("POST", "/api/cascade/a", &[], "{}")
         .await
         .problem(415);
-    world.get("/api/cascade/a").await.problem(405);
+    world.delete("/api/cascade/a").await.problem(405);
+    let links = world.get("/api/cascade/a").await.expect(200).json();
+    assert_eq!(
+        links,
+        serde_json::json!([]),
+        "nothing of all that was taken up"
+    );
     assert_eq!(world.stream("b").await, None, "no stream is left behind");
 }
 

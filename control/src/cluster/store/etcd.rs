@@ -470,7 +470,7 @@ fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     parsed.ok_or_else(|| serde::de::Error::custom("not a number"))
 }
 
-fn encode(bytes: &[u8]) -> String {
+pub(super) fn encode(bytes: &[u8]) -> String {
     let mut room = vec![0; bytes.len().div_ceil(3) * 4];
     let text = Base64::encode(bytes, &mut room);
     text.unwrap_or_default().to_owned()

@@ -247,14 +247,30 @@ async fn administer(url: &str, ca_file: &Path, token: Option<&str>, path: &str, 
     assert_eq!(answer.status(), 200, "{path}: {:?}", answer.body());
 }
 
+/// RFC 7468 §2.
+fn pem(kind: &str, der: &[u8]) -> String {
+    let text = super::etcd::encode(der);
+    let lines: Vec<&str> = text
+        .as_bytes()
+        .chunks(64)
+        .map(|line| std::str::from_utf8(line).expect("ASCII"))
+        .collect();
+    format!(
+        "-----BEGIN {kind}-----\n{}\n-----END {kind}-----\n",
+        lines.join("\n")
+    )
+}
+
 #[tokio::test]
 async fn etcd_is_asked_over_tls_and_by_those_it_knows() {
     let files = folder("login-files");
     std::fs::create_dir_all(&files).expect("a folder");
     let own = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
     let (certificate, key) = (files.join("certificate.pem"), files.join("key.pem"));
-    std::fs::write(&certificate, own.cert.pem()).expect("a file");
-    std::fs::write(&key, own.signing_key.serialize_pem()).expect("a file");
+    let chain = pem("CERTIFICATE", own.cert.der());
+    std::fs::write(&certificate, chain).expect("a file");
+    let secret = pem("PRIVATE KEY", &own.signing_key.serialize_der());
+    std::fs::write(&key, secret).expect("a file");
     let (cert_file, key_file) = (certificate.display().to_string(), key.display().to_string());
     let secured = ["--cert-file", &cert_file, "--key-file", &key_file];
     let Some((_server, url)) = Server::start_with("login", "https", &secured) else {
