@@ -21,6 +21,7 @@ test('the page has what was measured, and its table is what its inputs give', ()
 test('figures are found in the tables of the benches', () => {
   const text = `<!-- fanout -->
 ### 1 publisher, smoothed
+| | CPU per packet, median | lowest to highest | against the floor | whole process | packets/s | share of a core |
 | uring, GSO | 8.52 µs | 7.01 to 9.81 µs | 1.21 | 8.66 µs | 15023 | 12.8 % |
 <!-- /fanout -->
 <!-- relay -->
