@@ -5,7 +5,7 @@
 //! `scope/name`. Nodes take both under Red5's own paths too, so that an address that is told here
 //! can be used as it is.
 
-use hyper::header::AUTHORIZATION;
+use hyper::header::{ALLOW, AUTHORIZATION, HeaderValue};
 use hyper::{Method, StatusCode, Uri};
 use serde::Serialize;
 use whitewater_model::cluster::{Node, NodeName, Status, Wish};
@@ -18,7 +18,7 @@ use crate::context::now;
 use crate::http::path;
 use crate::http::problem::Problem;
 use crate::http::request::Request;
-use crate::http::response::{Response, full};
+use crate::http::response::{Response, empty, full};
 
 /// One answer of a lookup.
 #[derive(Serialize)]
@@ -70,7 +70,29 @@ pub(super) async fn serve(
     } else {
         Err(Problem::not_found("no such version of the API"))
     };
-    answered.unwrap_or_else(|problem| error(&problem))
+    answered.unwrap_or_else(|problem| {
+        let mut response = error(&problem);
+        if problem.status() == StatusCode::METHOD_NOT_ALLOWED {
+            let methods = HeaderValue::from_static(methods(rest));
+            response.headers_mut().insert(ALLOW, methods);
+        }
+        response
+    })
+}
+
+/// OPTIONS of the same.
+pub(super) fn options(rest: &str) -> Response {
+    let mut response = empty(StatusCode::OK);
+    let methods = HeaderValue::from_static(methods(rest));
+    response.headers_mut().insert(ALLOW, methods);
+    response
+}
+
+fn methods(rest: &str) -> &'static str {
+    match parse(rest) {
+        Some(Ask::DeleteAll) => "DELETE, OPTIONS",
+        _ => "GET, HEAD, OPTIONS",
+    }
 }
 
 async fn dispatch(

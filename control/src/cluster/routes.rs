@@ -174,7 +174,10 @@ async fn dispatch(
     };
     // Browsers ask before they send credentials (Fetch standard, "CORS-preflight fetch").
     if request.method == Method::OPTIONS {
-        return Ok(route.options());
+        return Ok(match route {
+            Route::Red5 => red5::options(params.get("rest").unwrap_or_default()),
+            route => route.options(),
+        });
     }
     if !route.is_open() {
         let query = request.uri().query().unwrap_or_default();
