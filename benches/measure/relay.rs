@@ -92,6 +92,7 @@ impl Stop {
             whip: format!("{}/whip/{{stream}}", bases[0]),
             whep: format!("{}/whep/{{stream}}", bases[depth]),
             token: None,
+            ca_file: None,
             viewer_threads: 1,
             gro: true,
             bind: None,
