@@ -8,6 +8,8 @@ use whitewater_simnet::{Link, PeerConfig, PeerId, Script, World};
 
 use super::{SEEDS, ms, secs};
 
+const STARVED_SEEDS: [u64; 5] = [1, 203, 0xb0a7, 7, 0xcafe];
+
 /// Frames of so many packets of a thousand bytes, 30 a second.
 fn stream(delta_packets: u16, key_packets: u16, key_every: u32) -> PeerConfig {
     PeerConfig {
@@ -207,5 +209,38 @@ fn a_path_that_changes_is_followed() {
         let again = world.estimate(viewer).expect("it reports");
         assert!(again > 1_000_000, "seed {seed}: {again}");
         world.close_down();
+    }
+}
+
+/// The machine of the viewer has no time to read, for 50 to 800 ms, and then reads everything: that is
+/// not the path's doing, and nothing is gained by sending less.
+#[test]
+fn a_viewer_that_reads_late_is_sent_everything_all_the_same() {
+    for seed in STARVED_SEEDS {
+        for packets in [3, 8] {
+            let mut world = World::new(seed);
+            world.publish("cam", &stream(packets, 4 * packets, 0), Link::good());
+            let viewer = world.watch("cam", &PeerConfig::default(), Link::good().starved());
+            // Headers and audio are some 6 % on top of that.
+            let stream_bps = u64::from(packets) * 1_000 * 8 * 30;
+            let (mut below, mut longest) = (ms(0), ms(0));
+            world.run_for(secs(3));
+            for _ in 0..270 {
+                world.run_for(ms(100));
+                let is_below = world.estimate(viewer).is_some_and(|bps| bps < stream_bps);
+                below = if is_below { below + ms(100) } else { ms(0) };
+                longest = longest.max(below);
+            }
+            let note = format!("seed {seed}, {packets} packets");
+            assert!(longest <= secs(1), "{note}: {longest:?} below");
+            assert_eq!(world.drops(DropReason::PathFull), 0, "{note}");
+            let watched = world.watched(viewer);
+            assert_eq!(watched.video.missing(), 0, "{note}");
+            assert_eq!(watched.undecodable_shown, 0, "{note}");
+            // A stall, the frame that was due in it, and what waits for the pace after it.
+            let freeze = world.longest_freeze(viewer);
+            assert!(freeze <= ms(900), "{note}: {freeze:?}");
+            world.close_down();
+        }
     }
 }

@@ -32,12 +32,12 @@ fn a_viewer_recovers_within_a_second_of_a_burst() {
 
 #[test]
 fn five_percent_of_random_loss_costs_next_to_no_frame() {
-    lossy(0.05, [0.97, 0.97]);
+    lossy(0.05, [0.98, 0.98]);
 }
 
 #[test]
 fn twenty_percent_of_random_loss_still_shows_most_frames() {
-    lossy(0.20, [0.90, 0.80]);
+    lossy(0.20, [0.95, 0.80]);
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn a_handshake_over_a_link_that_loses_a_fifth_takes_tenths_of_a_second() {
 
 /// Loss towards the viewer only, then in both directions; the publisher's link is lossy too.
 fn lossy(loss: f64, shares_min: [f64; 2]) {
-    for seed in SEEDS {
+    for seed in SEEDS.into_iter().chain([7, 0xcafe, 990]) {
         let links = [Link::good().loss_down(loss), Link::good().loss(loss)];
         for (link, share_min) in links.into_iter().zip(shares_min) {
             let mut world = World::new(seed);
@@ -76,7 +76,7 @@ fn lossy(loss: f64, shares_min: [f64; 2]) {
 
             let watched = world.watched(viewer);
             let share = watched.share_shown(world.published(publisher).number());
-            assert!(share >= share_min, "seed {seed}: {share}");
+            assert!(share >= share_min, "seed {seed}, {share_min}: {share}");
             assert_eq!(
                 (watched.corrupt, watched.undecodable_shown),
                 (0, 0),

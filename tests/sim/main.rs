@@ -2,6 +2,7 @@
 //!
 //! Virtual time only. A seed that fails is a bug, not bad luck.
 
+mod adapting;
 mod bandwidth;
 mod cascade;
 mod changes;
@@ -10,6 +11,8 @@ mod joining;
 mod layers;
 mod liveness;
 mod loss;
+mod mobility;
+mod quality;
 mod replay;
 mod restarts;
 

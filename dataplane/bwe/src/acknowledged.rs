@@ -8,6 +8,8 @@
 pub(crate) struct Acknowledged {
     bytes: u64,
     began_us: Option<i64>,
+    /// When it ends: what arrives together with that belongs to it.
+    ends_us: Option<i64>,
     estimate: Option<f64>,
     variance: f64,
     /// The latest short spans, the one under way apart.
@@ -21,23 +23,31 @@ impl Acknowledged {
     /// A packet arrived.
     pub(crate) fn push(&mut self, arrived_us: i64, size: u64) {
         self.push_span(arrived_us, size);
-        let began = *self.began_us.get_or_insert(arrived_us);
-        let passed = arrived_us.saturating_sub(began);
-        if !(-LEAP_US..=LEAP_US).contains(&passed) {
-            // Silence, or a clock that jumped: not a rate.
-            self.begin(arrived_us, size);
-            return;
-        }
+        let Some(began) = self.began_us else {
+            return self.begin(arrived_us);
+        };
         let window = match self.estimate {
             None => FIRST_WINDOW_US,
             Some(_) => WINDOW_US,
         };
-        if passed >= window {
+        // What arrives at once after a pause arrived in that pause: a window ends after it.
+        if let Some(ends) = self
+            .ends_us
+            .filter(|at| arrived_us.saturating_sub(*at) > TOGETHER_US)
+        {
+            let passed = ends.saturating_sub(began);
             self.sample(self.bytes as f64 * 8e6 / passed as f64);
-            self.begin(arrived_us, size);
-            return;
+            self.begin(ends);
+        }
+        let passed = arrived_us.saturating_sub(self.began_us.unwrap_or(arrived_us));
+        if !(-LEAP_US..=LEAP_US).contains(&passed) {
+            // Silence, or a clock that jumped: not a rate.
+            return self.begin(arrived_us);
         }
         self.bytes += size;
+        if passed >= window {
+            self.ends_us.get_or_insert(arrived_us);
+        }
     }
 
     /// In bits per second; `None` before half a second was seen.
@@ -77,9 +87,10 @@ impl Acknowledged {
         (self.span_us, self.span_bytes) = (Some(arrived_us), size);
     }
 
-    fn begin(&mut self, arrived_us: i64, size: u64) {
-        self.bytes = size;
-        self.began_us = Some(arrived_us);
+    /// What arrives after this counts.
+    fn begin(&mut self, at_us: i64) {
+        self.bytes = 0;
+        (self.began_us, self.ends_us) = (Some(at_us), None);
     }
 
     fn sample(&mut self, bps: f64) {
@@ -104,6 +115,7 @@ impl Acknowledged {
 const FIRST_WINDOW_US: i64 = 500_000;
 const WINDOW_US: i64 = 150_000;
 const LEAP_US: i64 = 2_000_000;
+const TOGETHER_US: i64 = 1_000;
 const SPAN_US: i64 = 100_000;
 const SPANS: usize = 3;
 
@@ -139,6 +151,20 @@ mod tests {
         assert!(mbps(&acknowledged) < 0.7, "{}", mbps(&acknowledged));
         run(&mut acknowledged, at, 2_000, 500);
         assert!(mbps(&acknowledged) > 2.8, "{}", mbps(&acknowledged));
+    }
+
+    #[test]
+    fn what_is_read_late_and_all_at_once_arrived_all_the_same() {
+        let mut acknowledged = Acknowledged::default();
+        let mut at = run(&mut acknowledged, 0, 2_000, 125);
+        for pause_ms in [300, 50, 700, 120, 450] {
+            for _ in 0..pause_ms {
+                acknowledged.push(at + 1_000 * pause_ms, 125);
+            }
+            at = run(&mut acknowledged, at + 1_000 * pause_ms, 200, 125);
+            let seen = mbps(&acknowledged);
+            assert!((0.9..1.1).contains(&seen), "{pause_ms}: {seen}");
+        }
     }
 
     #[test]

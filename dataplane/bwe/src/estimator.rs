@@ -8,8 +8,8 @@ use crate::history::History;
 use crate::loss::LossModel;
 use crate::pacer::{Burst, Pacer};
 use crate::probe::{Found, Probes};
-use crate::queue::Queue;
-use crate::rate::RateControl;
+use crate::queue::{Queue, Waits};
+use crate::rate::{Condition, RateControl};
 use crate::trend::{Trend, Usage};
 
 /// What an estimate may be.
@@ -68,6 +68,13 @@ pub struct Estimator {
     full_us: Option<u64>,
     /// When losses were last what bounds the estimate.
     lossy_us: Option<u64>,
+    /// When packets were last seen to wait for a queue that stands, or to be lost to one.
+    crowded_us: Option<u64>,
+    /// How long the fastest packet of the last report waited, and whether a queue stood then.
+    waits_us: u64,
+    stood: bool,
+    /// What the path carried before nothing was heard of it any more.
+    silenced_bps: Option<f64>,
     /// When the first report came.
     first_us: Option<u64>,
     /// Whether the path was tried: before that what arrives only says what was sent.
@@ -98,6 +105,10 @@ impl Estimator {
             judged_us: None,
             full_us: None,
             lossy_us: None,
+            crowded_us: None,
+            waits_us: 0,
+            stood: false,
+            silenced_bps: None,
             first_us: None,
             is_tried: false,
             bps: None,
@@ -173,9 +184,9 @@ impl Estimator {
             trip_us = Some(self.now_us.saturating_sub(sent.sent_us));
             // Of what a lost report spoke of as much arrived as of the rest, or nearly.
             let unknown = passed_over.replace(0).unwrap_or(0);
-            self.acknowledged
-                .push(arrived_us, u64::from(sent.size) + unknown);
-            self.queue.push(sent.sent_us, arrived_us);
+            let size = u64::from(sent.size) + unknown;
+            self.acknowledged.push(arrived_us, size);
+            self.queue.push(sent.sent_us, arrived_us, size);
             if !self.probes.is_near(sent.sent_us)
                 && let Some(step) = self.groups.push(sent.sent_us, arrived_us)
             {
@@ -186,16 +197,26 @@ impl Estimator {
             return;
         }
         // A queue that stands at its end no longer grows, but it loses what does not fit.
-        let waits_us = self.queue.close(self.now_us);
         let loses = f64::from(missing) > LOSSES_FULL * f64::from(settled);
-        over |= loses && waits_us > WAITS_US_FULL;
+        let waits = self.queue.close(self.now_us, loses);
+        let is_full = loses && waits.us > WAITS_US_FULL;
+        let stands = waits.stands && self.trend.usage() != Usage::Under;
+        if is_full || waits.stands && self.stood {
+            self.crowded_us = Some(self.now_us);
+        }
+        self.stood = waits.stands;
+        over |= is_full || stands;
         if let Some(trip_us) = trip_us {
             let smooth = |known: u64| (7 * known + trip_us) / 8;
             self.round_trip_us = Some(self.round_trip_us.map_or(trip_us, smooth));
         }
+        self.waits_us = waits.us;
+        if let Some(bps) = self.silenced_bps.take() {
+            self.probes.returned(self.now_us, bps);
+        }
         self.unheard_us = None;
         self.judged_us = Some(self.now_us + SILENCE_US);
-        self.control(over);
+        self.control(over, waits);
     }
 
     /// The receiver's own estimate (REMB): all there is without transport-wide feedback, else an
@@ -206,18 +227,20 @@ impl Estimator {
         self.settle();
     }
 
-    /// Probes are sent up to this rate; 0 for none. More is of no use to the caller.
-    pub fn set_goal(&mut self, goal_bps: u64) {
-        let goal_bps = goal_bps.min(self.bounds.max_bps);
-        self.probes.set_goal(self.now_us, goal_bps as f64);
+    /// Probes are sent up to `goal_bps`; 0 for none. More is of no use to the caller, who would send
+    /// `need_bps` if that is carried: until it is known to be, probes are more frequent.
+    pub fn set_goal(&mut self, goal_bps: u64, need_bps: u64) {
+        let goal_bps = goal_bps.min(self.bounds.max_bps) as f64;
+        self.probes.set_goal(self.now_us, goal_bps, need_bps as f64);
     }
 
     /// Does what is due by the clock alone; returns bytes of padding that are to be sent now.
     pub fn poll(&mut self, now: Instant) -> usize {
         self.turn(now);
         self.judge_silence();
+        let known = self.bps.map(|bps| bps as f64);
         self.probes
-            .poll(self.now_us, self.bps.map(|bps| bps as f64));
+            .poll(self.now_us, known, self.waits_us < WAITS_US_CALM);
         self.probes.padding(self.now_us)
     }
 
@@ -241,7 +264,11 @@ impl Estimator {
     /// As fast as a path that was never seen full may carry more than the estimate, and there a
     /// frame of a stream that fits leaves whole. Hardly faster than the estimate where that is what
     /// the path carries: a key frame then stands in our queue, which loses nothing.
-    pub fn pace(&self, pacer: &mut Pacer) {
+    ///
+    /// `flows_bps` is what there is to send and has gone on being sent. Holding it up is worth it only
+    /// where the path does so otherwise: a little more than this leaves at any rate, as long as no
+    /// packets were seen to wait, or to be lost, for a queue that stands.
+    pub fn pace(&self, pacer: &mut Pacer, flows_bps: u64) {
         let is_recent = |at: u64| self.now_us.saturating_sub(at) < FULL_US;
         let (percent, burst) = if self.lossy_us.is_some_and(is_recent) {
             (PACE_PERCENT_FULL, Burst::Packets)
@@ -250,7 +277,15 @@ impl Estimator {
         } else {
             (PACE_PERCENT, Burst::Frame)
         };
-        pacer.set_rate(self.bps.map(|bps| bps / 100 * percent), burst);
+        let is_crowded = [self.crowded_us, self.lossy_us]
+            .into_iter()
+            .flatten()
+            .any(is_recent);
+        let least = match is_crowded || self.remb.is_some() {
+            true => 0,
+            false => flows_bps / 100 * PACE_PERCENT_FLOWS,
+        };
+        pacer.set_rate(self.bps.map(|bps| (bps / 100 * percent).max(least)), burst);
     }
 
     /// The round trip by feedback, the receiver's pause before it included.
@@ -277,7 +312,7 @@ impl Estimator {
         unwrapped.saturating_mul(64_000)
     }
 
-    fn control(&mut self, over: bool) {
+    fn control(&mut self, over: bool, waits: Waits) {
         let usage = match over {
             true => Usage::Over,
             false => self.trend.usage(),
@@ -294,19 +329,30 @@ impl Estimator {
         let Some(rate) = &mut self.rate else {
             return;
         };
-        let arriving = match usage {
-            Usage::Over => self.acknowledged.peak_bps(),
-            _ => acknowledged,
+        if waits.is_longer {
+            rate.forgive();
+        }
+        let condition = Condition {
+            usage,
+            acknowledged: match usage {
+                Usage::Over => self.acknowledged.peak_bps(),
+                _ => acknowledged,
+            },
+            carried: self.queue.carried_bps(),
+            waits_us: waits.us,
+            round_trip_us,
         };
-        if rate.update(self.now_us, usage, arriving, round_trip_us) {
+        if rate.update(self.now_us, condition) {
             self.full_us = Some(self.now_us);
             self.is_tried = true;
-            self.probes.reduced(self.now_us);
+            self.probes.reduced(self.now_us, waits.us);
+            self.acknowledged.expect_change();
         }
         rate.set(
             rate.bps()
                 .clamp(bounds.min_bps as f64, bounds.max_bps as f64),
         );
+        self.queue.set_long(rate.long_us());
         let delay_bps = rate.bps();
         let first_us = *self.first_us.get_or_insert(self.now_us);
         self.is_tried |= self.now_us - first_us >= TRIED_US || self.probes.is_done(delay_bps);
@@ -319,26 +365,32 @@ impl Estimator {
     }
 
     fn take_probe(&mut self, found: Found, usage: Usage) {
-        self.probes.found(self.now_us, found);
-        let bps = match found {
-            Found::Room(bps) => bps,
-            Found::Full(bps) => {
-                self.full_us = Some(self.now_us);
-                bps
-            }
+        let arrives = self.acknowledged.bps().unwrap_or(0.0);
+        // Of a path that others use as well a probe takes more than its share, and it may meet them in a
+        // pause. Who sends all that is allowed learns by that how much it is.
+        let filled = self.rate.as_ref().map(RateControl::bps);
+        let filled = filled.filter(|bps| self.full_us.is_some() && arrives > FILLS * bps);
+        let found = match (found, filled) {
+            (Found::Room(bps), Some(known)) => Found::Room(bps.min(FOUND_MAX * known)),
+            (Found::Full(_), Some(known)) => Found::Full(known),
+            (found, None) => found,
         };
-        let bps = self.bounded(bps);
+        self.probes.found(self.now_us, found);
+        // A path carries what it was seen to carry.
+        let (Found::Room(bps) | Found::Full(bps)) = found;
+        let bps = self.bounded(bps.max(arrives));
         match &mut self.rate {
             None => self.rate = Some(RateControl::new(bps)),
             Some(rate) if usage != Usage::Over && bps > rate.bps() => {
-                rate.set(bps);
-                rate.forget_capacity();
+                rate.found(bps);
                 self.acknowledged.expect_change();
-                if let Found::Room(_) = found {
-                    self.full_us = None;
-                }
             }
             Some(_) => {}
+        }
+        match found {
+            Found::Full(_) => self.full_us = Some(self.now_us),
+            Found::Room(_) if filled.is_none() && usage != Usage::Over => self.full_us = None,
+            Found::Room(_) => {}
         }
     }
 
@@ -355,6 +407,7 @@ impl Estimator {
         }
         self.judged_us = Some(self.now_us + SILENCE_STEP_US);
         if let Some(rate) = &mut self.rate {
+            self.silenced_bps.get_or_insert(rate.bps());
             let bps = rate.bps() * SILENCE_SHARE;
             rate.set(bps.max(self.bounds.min_bps as f64));
         }
@@ -398,6 +451,12 @@ const TRIED_US: u64 = 2_000_000;
 const FULL_US: u64 = 30_000_000;
 const PACE_PERCENT: u64 = 250;
 const PACE_PERCENT_FULL: u64 = 110;
+const PACE_PERCENT_FLOWS: u64 = 125;
+/// A flow of which so much of its rate arrives fills it, and is given no more than this by a probe.
+const FILLS: f64 = 0.8;
+const FOUND_MAX: f64 = 1.25;
+/// Where packets wait for longer a probe would measure that.
+const WAITS_US_CALM: u64 = 20_000;
 /// So much of a report lost, while what arrived had waited for so long, means a full queue.
 const LOSSES_FULL: f64 = 0.02;
 const WAITS_US_FULL: u64 = 50_000;

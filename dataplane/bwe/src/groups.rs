@@ -13,8 +13,10 @@ pub(crate) struct Step {
 
 /// Sorts packets into groups by when they left.
 ///
-/// The time of a group is that of its first packet: what is sent here are runs, and the later
-/// packets of a run say how long the run is, while its first one says how long the queue was.
+/// The time of a group is that of the packet of it that was on its way for the shortest time. What is
+/// sent here are runs: the later packets of one say how long the run is, its first one how long the
+/// queue was. Of packets that were held up and then arrived at once it is the last one, which had the
+/// least to wait for: a receiver that had no time to read for half a second had no queue before it.
 ///
 /// Source: draft-ietf-rmcat-gcc-02 §5.2 (groups of 5 ms, packets that arrive in a burst).
 #[derive(Debug, Default)]
@@ -30,6 +32,8 @@ struct Group {
     last_sent_us: u64,
     first_arrived_us: i64,
     last_arrived_us: i64,
+    /// Sending and arrival of the packet that was fastest.
+    least: (u64, i64),
 }
 
 impl Groups {
@@ -45,15 +49,15 @@ impl Groups {
         if current.takes(sent_us, arrived_us) {
             current.last_sent_us = current.last_sent_us.max(sent_us);
             current.last_arrived_us = current.last_arrived_us.max(arrived_us);
+            current.least = faster(current.least, (sent_us, arrived_us));
             return None;
         }
         let ended = *current;
         self.current = Some(Group::new(sent_us, arrived_us));
         let previous = self.previous.replace(ended)?;
-        let send_us = ended.first_sent_us - previous.first_sent_us;
-        let arrival_us = ended
-            .first_arrived_us
-            .saturating_sub(previous.first_arrived_us);
+        let ((sent_us, arrived_us), before) = (ended.least, previous.least);
+        let send_us = sent_us.saturating_sub(before.0);
+        let arrival_us = arrived_us.saturating_sub(before.1);
         if arrival_us.unsigned_abs().abs_diff(send_us) > LEAP_US {
             // A clock that jumped, or a lie.
             self.reset();
@@ -70,7 +74,7 @@ impl Groups {
         Some(Step {
             send_ms: send_us as f64 / 1e3,
             arrival_ms: arrival_us as f64 / 1e3,
-            arrived_ms: ended.first_arrived_us as f64 / 1e3,
+            arrived_ms: arrived_us as f64 / 1e3,
         })
     }
 
@@ -87,6 +91,7 @@ impl Group {
             last_sent_us: sent_us,
             first_arrived_us: arrived_us,
             last_arrived_us: arrived_us,
+            least: (sent_us, arrived_us),
         }
     }
 
@@ -98,17 +103,29 @@ impl Group {
         let arrival = arrived_us.saturating_sub(self.last_arrived_us);
         let gap = sent_us.saturating_sub(self.last_sent_us) as i64;
         // Bounded by our clock as well: what the receiver says of its own may be anything.
-        sent_us.saturating_sub(self.first_sent_us) < BURST_US as u64
-            && arrival < gap
+        sent_us.saturating_sub(self.first_sent_us) < BURST_SENT_US
+            && arrival < gap.max(AT_ONCE_US)
             && arrival <= SPAN_US as i64
-            && arrived_us.saturating_sub(self.first_arrived_us) < BURST_US
+            && arrived_us.saturating_sub(self.first_arrived_us) < BURST_ARRIVAL_US
+    }
+}
+
+/// The one that was on its way for less time; the earlier of equals.
+fn faster(known: (u64, i64), other: (u64, i64)) -> (u64, i64) {
+    let took = |(sent_us, arrived_us): (u64, i64)| arrived_us.saturating_sub_unsigned(sent_us);
+    match took(other) < took(known) {
+        true => other,
+        false => known,
     }
 }
 
 /// Packets sent within this are one group.
 const SPAN_US: u64 = 5_000;
-/// A burst on arrival is not longer than this.
-const BURST_US: i64 = 100_000;
+/// What left at once and arrives at once, give or take the grain of the report.
+const AT_ONCE_US: i64 = 500;
+/// A burst on arrival is not longer than this, nor was what comes in it held up for longer.
+const BURST_ARRIVAL_US: i64 = 100_000;
+const BURST_SENT_US: u64 = 2_000_000;
 /// No queue grows by this from one group to the next.
 const LEAP_US: u64 = 3_000_000;
 /// So many groups in the wrong order, and the receiver's clock went back.
@@ -140,7 +157,15 @@ mod tests {
             assert_eq!(groups.push(10_000 * n, 50_000 + n as i64), None);
         }
         let step = groups.push(100_000, 100_000).expect("two groups");
-        assert_eq!((step.send_ms, step.arrival_ms), (10.0, 50.0));
+        // The last of them left at 50 ms and had nothing to wait for.
+        assert_eq!((step.send_ms, step.arrival_ms), (50.0, 50.005));
+    }
+
+    #[test]
+    fn a_receiver_that_says_everything_comes_at_once_does_not_make_one_group_of_it() {
+        let mut groups = Groups::default();
+        let steps = (0..1_000).filter_map(|n| groups.push(10_000 * n, 0));
+        assert!(steps.count() >= 3);
     }
 
     #[test]

@@ -29,6 +29,9 @@
 
 mod acknowledged;
 mod estimator;
+#[cfg(any(test, feature = "__fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod groups;
 mod history;
 mod loss;

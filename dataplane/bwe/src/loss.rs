@@ -17,6 +17,8 @@ pub(crate) struct LossModel {
     seen: [Observation; OBSERVATIONS],
     count: usize,
     open: Observation,
+    /// Packets in a row that were lost last, and when the first of them left.
+    run: Option<Run>,
     open_since_us: Option<u64>,
     open_until_us: u64,
     open_bytes: u64,
@@ -28,6 +30,13 @@ struct Observation {
     packets: f64,
     lost: f64,
     bps: f64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    since_us: u64,
+    packets: f64,
+    bytes: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +53,7 @@ impl Default for LossModel {
             seen: [Observation::default(); OBSERVATIONS],
             count: 0,
             open: Observation::default(),
+            run: None,
             open_since_us: None,
             open_until_us: 0,
             open_bytes: 0,
@@ -53,16 +63,38 @@ impl Default for LossModel {
 
 impl LossModel {
     /// A report about a packet, for the first time or again.
+    ///
+    /// Where nothing at all arrives for a while the path was gone, and not full: that does not count.
     pub(crate) fn push(&mut self, sent: &Sent, arrived: bool) {
         if sent.was_missing {
             // Late, not lost.
-            self.open.lost = (self.open.lost - 1.0).max(0.0);
+            match &mut self.run {
+                Some(run) if run.packets >= 1.0 => run.packets -= 1.0,
+                _ => self.open.lost = (self.open.lost - 1.0).max(0.0),
+            }
             return;
+        }
+        if !arrived {
+            let run = self.run.get_or_insert(Run {
+                since_us: sent.sent_us,
+                packets: 0.0,
+                bytes: 0,
+            });
+            run.packets += 1.0;
+            run.bytes += u64::from(sent.size);
+            return;
+        }
+        if let Some(run) = self.run.take()
+            && sent.sent_us.saturating_sub(run.since_us) < OUTAGE_US
+        {
+            self.open_since_us.get_or_insert(run.since_us);
+            self.open.packets += run.packets;
+            self.open.lost += run.packets;
+            self.open_bytes += run.bytes;
         }
         self.open_since_us.get_or_insert(sent.sent_us);
         self.open_until_us = self.open_until_us.max(sent.sent_us);
         self.open.packets += 1.0;
-        self.open.lost += f64::from(u8::from(!arrived));
         self.open_bytes += u64::from(sent.size);
     }
 
@@ -209,6 +241,8 @@ fn inherent_max(bps: f64) -> f64 {
 
 const OBSERVATIONS: usize = 20;
 const OBSERVATION_US: u64 = 250_000;
+/// Nothing arrived for so long.
+const OUTAGE_US: u64 = 400_000;
 const WEIGHT: f64 = 0.9;
 const INHERENT_START: f64 = 0.01;
 const INHERENT_MIN: f64 = 1e-3;
@@ -286,14 +320,26 @@ mod tests {
             cluster: 0,
             was_missing: false,
         };
+        let late = Sent {
+            was_missing: true,
+            ..sent
+        };
+        // Before the next arrives, and after it.
         model.push(&sent, false);
-        model.push(
-            &Sent {
-                was_missing: true,
-                ..sent
-            },
-            true,
-        );
+        model.push(&late, true);
+        model.push(&sent, true);
         assert_eq!((model.open.packets, model.open.lost), (1.0, 0.0));
+        model.push(&sent, false);
+        model.push(&sent, true);
+        assert_eq!((model.open.packets, model.open.lost), (3.0, 1.0));
+        model.push(&late, true);
+        assert_eq!((model.open.packets, model.open.lost), (3.0, 0.0));
+    }
+
+    #[test]
+    fn a_path_that_was_gone_was_not_full() {
+        // Two seconds in eight nothing arrives.
+        let bound = after(2e6, |n, _| n % 1_600 < 400);
+        assert!(bound > 1.9e6, "{bound}");
     }
 }

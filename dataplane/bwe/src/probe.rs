@@ -31,6 +31,8 @@ struct Cluster {
     first_burst_arrived_bytes: u64,
     first_arrived_us: Option<i64>,
     last_arrived_us: Option<i64>,
+    /// The longest time between two arrivals.
+    pause_us: i64,
 }
 
 /// Decides when to probe at which rate, and reads the results.
@@ -49,6 +51,11 @@ pub(crate) struct Probes {
     /// What the next one tries; `None`: twice the estimate.
     wanted_bps: Option<f64>,
     goal_bps: f64,
+    need_bps: f64,
+    /// Twenty times the padding that may be sent, beside what a path nothing is known of is tried
+    /// with; below zero until what was spent is earned.
+    credit: i64,
+    began_us: u64,
     /// Whether one of them met a full path.
     has_ended: bool,
 }
@@ -63,26 +70,31 @@ impl Default for Probes {
             interval_us: INTERVAL_US,
             wanted_bps: Some(FIRST_BPS),
             goal_bps: 0.0,
+            need_bps: 0.0,
+            credit: 0,
+            began_us: 0,
             has_ended: false,
         }
     }
 }
 
 impl Probes {
-    /// No use in finding more than this; 0 for no probing at all.
-    pub(crate) fn set_goal(&mut self, now_us: u64, goal_bps: f64) {
-        if goal_bps > 1.3 * self.goal_bps {
+    /// No use in finding more than `goal_bps`; 0 for no probing at all. While less than `need_bps` is
+    /// known to be carried something that could be sent is not.
+    pub(crate) fn set_goal(&mut self, now_us: u64, goal_bps: f64, need_bps: f64) {
+        if goal_bps > 1.3 * self.goal_bps || need_bps > 1.3 * self.need_bps {
             // Something larger can be had.
             self.interval_us = INTERVAL_US;
             let soon = now_us + SETTLE_US;
             self.next_us = Some(self.next_us.map_or(now_us, |at| at.min(soon)));
         }
-        self.goal_bps = goal_bps;
+        (self.goal_bps, self.need_bps) = (goal_bps, need_bps.min(goal_bps));
     }
 
     /// The mark for a packet that leaves now.
     #[inline]
     pub(crate) fn mark(&mut self, now_us: u64, size: usize) -> u8 {
+        self.credit += size as i64;
         match self.active {
             None => 0,
             Some(at) => self.mark_active(at, now_us, size),
@@ -120,8 +132,8 @@ impl Probes {
         self.clusters.iter().any(near)
     }
 
-    /// Begins a probe if one is due. `estimate` is what is known now.
-    pub(crate) fn poll(&mut self, now_us: u64, estimate: Option<f64>) {
+    /// Begins a probe if one is due. `estimate` is what is known now, `is_calm` that no packets wait.
+    pub(crate) fn poll(&mut self, now_us: u64, estimate: Option<f64>, is_calm: bool) {
         if self.active.is_some() || self.next_us.is_none_or(|at| at > now_us) {
             return;
         }
@@ -129,6 +141,12 @@ impl Probes {
         // Done, or switched off: looked at again later.
         if estimate >= self.goal_bps {
             self.next_us = Some(now_us + self.interval_us);
+            return;
+        }
+        let is_overdue = now_us.saturating_sub(self.began_us) >= INTERVAL_US_MAX;
+        let is_earned = self.credit >= 0 || self.wanted_bps.is_some() || is_overdue;
+        if !is_calm || !is_earned {
+            self.next_us = Some(now_us + AGAIN_US);
             return;
         }
         let wanted = self.wanted_bps.take().unwrap_or(2.0 * estimate);
@@ -144,8 +162,13 @@ impl Probes {
             self.active = Some(at);
         }
         self.next_id = self.next_id.checked_add(1).unwrap_or(1);
+        self.began_us = now_us;
         self.next_us = Some(now_us + self.interval_us);
-        self.interval_us = (2 * self.interval_us).min(INTERVAL_US_MAX);
+        let longest_us = match estimate < self.need_bps {
+            true => INTERVAL_US_NEEDED,
+            false => INTERVAL_US_MAX,
+        };
+        self.interval_us = (2 * self.interval_us).min(longest_us);
     }
 
     /// Bytes of padding that are to leave now, beside what else left; 0 when none.
@@ -162,7 +185,9 @@ impl Probes {
         // As much as the rate allows until the next look.
         let until = since + STEP_US;
         let target = (cluster.rate_bps * until as f64 / 8e6) as u64;
-        usize::try_from(target.saturating_sub(cluster.sent_bytes)).unwrap_or(0)
+        let bytes = target.saturating_sub(cluster.sent_bytes);
+        self.credit = (self.credit - 20 * bytes as i64).max(CREDIT_MIN);
+        usize::try_from(bytes).unwrap_or(0)
     }
 
     /// When to ask again.
@@ -193,6 +218,7 @@ impl Probes {
             *first = arrived_us.max(*first);
         }
         let last = cluster.last_arrived_us.get_or_insert(arrived_us);
+        cluster.pause_us = cluster.pause_us.max(arrived_us.saturating_sub(*last));
         *last = arrived_us.max(*last);
     }
 
@@ -226,9 +252,23 @@ impl Probes {
         }
     }
 
-    /// The rate was reduced: what a probe would find now is the queue.
-    pub(crate) fn reduced(&mut self, now_us: u64) {
-        self.next_us = self.next_us.map(|at| at.max(now_us + INTERVAL_US));
+    /// The path is back after nothing was heard of it: it may carry what it did.
+    pub(crate) fn returned(&mut self, now_us: u64, bps: f64) {
+        if let Some(next_us) = &mut self.next_us {
+            self.wanted_bps = Some(bps);
+            *next_us = now_us + AGAIN_US;
+        }
+    }
+
+    /// The rate was reduced, by what packets waited: what a probe would find at once is the queue.
+    /// Where there was hardly one it is soon seen whether the path was full at all.
+    pub(crate) fn reduced(&mut self, now_us: u64, waits_us: u64) {
+        let pause = match waits_us < DOUBTFUL_US {
+            true => DOUBT_US,
+            false => INTERVAL_US,
+        };
+        self.interval_us = INTERVAL_US;
+        self.next_us = self.next_us.map(|_| now_us + pause);
     }
 }
 
@@ -242,6 +282,10 @@ impl Cluster {
         let arrival_us = self.last_arrived_us?.saturating_sub(self.first_arrived_us?);
         if send_us < SPAN_US / 3 || arrival_us < (SPAN_US / 6) as i64 {
             // Delivered at once: that is not a rate.
+            return None;
+        }
+        if arrival_us > 2 * SPAN_US as i64 && 2 * self.pause_us > arrival_us {
+            // Held up once, and for long: nor is that.
             return None;
         }
         let sent = (self.sent_bytes - self.last_burst_bytes) as f64 * 8e6 / send_us as f64;
@@ -266,9 +310,18 @@ const SPAN_US: u64 = 24_000;
 const STEP_US: u64 = 4_000;
 /// The queue a probe leaves is gone after this.
 const ECHO_US: u64 = 100_000;
-/// Between probes, doubled with each that finds nothing.
-const INTERVAL_US: u64 = 5_000_000;
+/// Between probes, doubled with each that finds nothing; the lower end where more could be sent.
+const INTERVAL_US: u64 = 1_000_000;
+const INTERVAL_US_NEEDED: u64 = 2_000_000;
 const INTERVAL_US_MAX: u64 = 30_000_000;
+/// When one that is due has to wait.
+const AGAIN_US: u64 = 100_000;
+/// A reduction with less of a queue than this may have been a mistake, and that is looked at after so
+/// long.
+const DOUBTFUL_US: u64 = 25_000;
+const DOUBT_US: u64 = 300_000;
+/// Twenty times the padding of the first probes.
+const CREDIT_MIN: i64 = -20 * 64_000;
 /// After a change of what is wanted.
 const SETTLE_US: u64 = 500_000;
 /// A report on a probe's packets takes no longer, or was lost.
@@ -285,8 +338,8 @@ mod tests {
     /// A probe over a path of this rate, with this share of its packets lost; what it found.
     fn probe(path_bps: f64, lose_every: usize) -> Option<Found> {
         let mut probes = Probes::default();
-        probes.set_goal(0, 10e6);
-        probes.poll(0, Some(2e6));
+        probes.set_goal(0, 10e6, 0.0);
+        probes.poll(0, Some(2e6), true);
         probes.wanted_bps = None;
         let (mut free_us, mut reports) = (0.0_f64, Vec::new());
         let mut now = 0;
@@ -337,31 +390,87 @@ mod tests {
     }
 
     #[test]
+    fn what_was_held_up_once_is_no_rate() {
+        let mut probes = Probes::default();
+        probes.set_goal(0, 10e6, 0.0);
+        probes.poll(0, None, true);
+        let mut number = 0;
+        for now in (0..SPAN_US).step_by(STEP_US as usize) {
+            let size = probes.padding(now);
+            let cluster = probes.mark(now, size);
+            let sent = Sent {
+                sent_us: now,
+                size: size as u16,
+                cluster,
+                was_missing: false,
+            };
+            // Two packets arrive, and 300 ms later all the others.
+            let arrived_us = now as i64 + if number < 2 { 0 } else { 300_000 };
+            number += 1;
+            probes.settle(&sent, Some(arrived_us));
+        }
+        assert_eq!(probes.padding(SPAN_US), 0);
+        assert!(number >= 6 && probes.result(0).is_none());
+    }
+
+    #[test]
     fn results_lead_to_twice_as_much_or_to_a_longer_pause() {
         let mut probes = Probes::default();
-        probes.set_goal(0, 5e6);
-        probes.poll(0, None);
+        probes.set_goal(0, 5e6, 0.0);
+        probes.poll(0, None, true);
         assert!(probes.active.take().is_some());
         probes.found(100_000, Found::Room(1e6));
-        probes.poll(100_000, Some(1e6));
+        probes.poll(100_000, Some(1e6), true);
         let at = probes.active.take().expect("at once");
         assert_eq!(probes.clusters[at].rate_bps, 2e6);
         probes.found(200_000, Found::Full(1.3e6));
-        let mut times = Vec::new();
         let mut now = 200_000;
-        while times.len() < 6 {
-            now += 100_000;
-            probes.poll(now, Some(1.3e6));
-            if probes.active.take().is_some() {
-                times.push(now / 1_000_000);
-                probes.found(now, Found::Full(1.3e6));
+        let mut gaps = |probes: &mut Probes, count: usize| -> Vec<u64> {
+            let mut times = Vec::new();
+            while times.len() < count {
+                now += 50_000;
+                probes.poll(now, Some(1.3e6), true);
+                if probes.active.take().is_some() {
+                    times.push(now);
+                    probes.found(now, Found::Full(1.3e6));
+                }
             }
+            times.windows(2).map(|pair| pair[1] - pair[0]).collect()
+        };
+        let patient = gaps(&mut probes, 8);
+        assert!(
+            patient.is_sorted() && patient[6] >= 29_000_000,
+            "{patient:?}"
+        );
+        // More could be sent if only it were known: tried soon, and again and again.
+        probes.set_goal(0, 5e6, 2e6);
+        probes.next_us = Some(0);
+        let eager = gaps(&mut probes, 8);
+        assert!(
+            eager.iter().all(|gap| *gap <= INTERVAL_US_NEEDED),
+            "{eager:?}"
+        );
+    }
+
+    #[test]
+    fn while_packets_wait_or_padding_is_owed_there_are_no_probes() {
+        let mut probes = Probes::default();
+        probes.set_goal(0, 5e6, 5e6);
+        probes.poll(0, None, false);
+        assert!(probes.active.is_none());
+        probes.poll(AGAIN_US, None, true);
+        assert!(probes.active.is_some());
+        let mut owed = 0;
+        for now in (0..=SPAN_US).step_by(STEP_US as usize) {
+            let bytes = probes.padding(AGAIN_US + now);
+            owed += bytes;
+            probes.mark(AGAIN_US + now, bytes);
         }
-        let gaps: Vec<u64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
-        assert!(gaps.is_sorted() && gaps[4] >= 29, "{gaps:?}");
-        // More can be had: tried soon.
-        probes.set_goal(now, 9e6);
-        probes.poll(now + SETTLE_US, Some(1.3e6));
+        probes.found(200_000, Found::Full(1e6));
+        probes.poll(5_000_000, Some(1e6), true);
+        assert!(probes.active.is_none(), "{owed} bytes");
+        probes.mark(5_000_000, 20 * owed);
+        probes.poll(6_000_000, Some(1e6), true);
         assert!(probes.active.is_some());
     }
 
@@ -369,7 +478,7 @@ mod tests {
     fn without_a_goal_there_are_no_probes() {
         let mut probes = Probes::default();
         for now in (0..100).map(|second| second * 1_000_000) {
-            probes.poll(now, None);
+            probes.poll(now, None, true);
             assert!(probes.active.is_none());
             assert_eq!((probes.padding(now), probes.mark(now, 100)), (0, 0));
         }

@@ -21,8 +21,8 @@ pub(crate) enum Usage {
 /// to the last twenty groups took its place in practice).
 #[derive(Debug)]
 pub(crate) struct Trend {
-    /// Arrival and smoothed delay, in milliseconds; a ring.
-    points: [(f64, f64); WINDOW],
+    /// Arrival, smoothed delay and delay, in milliseconds; a ring.
+    points: [Point; WINDOW],
     count: usize,
     first_ms: Option<f64>,
     delay_ms: f64,
@@ -35,10 +35,17 @@ pub(crate) struct Trend {
     usage: Usage,
 }
 
+#[derive(Clone, Copy, Debug, Default)]
+struct Point {
+    arrived_ms: f64,
+    smooth_ms: f64,
+    delay_ms: f64,
+}
+
 impl Default for Trend {
     fn default() -> Self {
         Trend {
-            points: [(0.0, 0.0); WINDOW],
+            points: [Point::default(); WINDOW],
             count: 0,
             first_ms: None,
             delay_ms: 0.0,
@@ -60,7 +67,11 @@ impl Trend {
         self.delay_ms += step.arrival_ms - step.send_ms;
         self.smooth_ms += (self.delay_ms - self.smooth_ms) * (1.0 - SMOOTHING);
         if let Some(point) = self.points.get_mut(self.count % WINDOW) {
-            *point = (step.arrived_ms - first_ms, self.smooth_ms);
+            *point = Point {
+                arrived_ms: step.arrived_ms - first_ms,
+                smooth_ms: self.smooth_ms,
+                delay_ms: self.delay_ms,
+            };
         }
         self.count += 1;
         let slope = match self.count >= WINDOW {
@@ -87,21 +98,33 @@ impl Trend {
     /// Least squares over the window, in milliseconds of delay for each of time.
     fn slope(&self) -> Option<f64> {
         let len = WINDOW as f64;
-        let sum = |part: fn(&(f64, f64)) -> f64| self.points.iter().map(part).sum::<f64>() / len;
-        let (mean_x, mean_y) = (sum(|point| point.0), sum(|point| point.1));
+        let sum = |part: fn(&Point) -> f64| self.points.iter().map(part).sum::<f64>() / len;
+        let (mean_x, mean_y) = (sum(|point| point.arrived_ms), sum(|point| point.smooth_ms));
         let mut over = 0.0;
         let mut under = 0.0;
-        for (x, y) in &self.points {
-            over += (x - mean_x) * (y - mean_y);
-            under += (x - mean_x) * (x - mean_x);
+        for point in &self.points {
+            let off = point.arrived_ms - mean_x;
+            over += off * (point.smooth_ms - mean_y);
+            under += off * off;
         }
         (under > 0.0).then(|| over / under)
+    }
+
+    /// Whether the latest group was no later than the earliest lately: what came late before it was
+    /// held up, not queued, as by a receiver that had no time to read.
+    fn is_gone(&self) -> bool {
+        let delays = self.points.iter().map(|point| point.delay_ms);
+        self.delay_ms < delays.fold(f64::INFINITY, f64::min) + GONE_MS
     }
 
     fn detect(&mut self, slope: f64, step: Step) {
         let weight = self.count.min(COUNT_MAX) as f64;
         let value = weight * slope * GAIN;
-        if value > self.threshold {
+        if value > self.threshold && self.is_gone() {
+            self.over_ms = None;
+            self.over_count = 0;
+            self.usage = Usage::Normal;
+        } else if value > self.threshold {
             let over_ms = self
                 .over_ms
                 .map_or(step.send_ms / 2.0, |ms| ms + step.send_ms);
@@ -148,6 +171,8 @@ const GAIN: f64 = 4.0;
 const COUNT_MAX: usize = 60;
 /// The queue has to grow for this long before it counts.
 const OVER_MS_MIN: f64 = 10.0;
+/// A queue shorter than this is none.
+const GONE_MS: f64 = 5.0;
 /// draft-ietf-rmcat-gcc-02 §5.4: the threshold follows upwards slowly and downwards faster.
 const ADAPT_UP: f64 = 0.0087;
 const ADAPT_DOWN: f64 = 0.039;
@@ -196,6 +221,20 @@ mod tests {
     fn a_receivers_clock_that_runs_fast_by_a_thousandth_is_no_overuse() {
         let (_, usages) = fed(5_000, |_| 0.02);
         assert!(usages.iter().all(|usage| *usage == Usage::Normal));
+    }
+
+    #[test]
+    fn groups_that_were_held_up_and_then_came_at_once_are_no_overuse() {
+        for late in [50.0, 200.0, 800.0] {
+            // Every half second a group comes late and the next one is in time again.
+            let spike = |n: usize| match n % 25 {
+                0 => late,
+                1 => -late,
+                _ => 0.0,
+            };
+            let (_, usages) = fed(1_000, spike);
+            assert!(usages.iter().all(|usage| *usage != Usage::Over), "{late}");
+        }
     }
 
     #[test]

@@ -87,6 +87,10 @@ pub const ESTIMATE_BPS_MAX: u64 = 100_000_000;
 pub const PROBE_GOAL_BPS: u64 = 2_000_000;
 /// Arrivals read from one RTCP datagram: at 250 ms between reports 8,000 packets a second.
 pub const ARRIVALS_PER_DATAGRAM_MAX: usize = 2 * whitewater_bwe::HISTORY_LEN;
+/// A viewer of whose video something had to be dropped for want of room asks for a key frame at once,
+/// but no more often than this: what does not fit is not made to fit by key frames, for which all
+/// viewers pay.
+pub const PATH_KEYFRAME_INTERVAL: Duration = Duration::from_secs(4);
 /// Packets that wait for a viewer's path: the largest key frame that arrives whole.
 pub const HELD_PACKETS_MAX: usize = 512;
 /// What waits is dropped up to the next key frame when it would take longer than this to leave.
@@ -118,7 +122,10 @@ pub const LAYER_SILENT_AFTER: Duration = Duration::from_millis(500);
 pub const LAYER_RATES_INTERVAL: Duration = Duration::from_secs(1);
 /// A viewer moves to a larger layer once that has fitted for this long, with
 /// [`LAYER_MARGIN_PERCENT`] to spare; to a smaller one at once.
-pub const LAYER_UP_AFTER: Duration = Duration::from_secs(3);
+pub const LAYER_UP_AFTER: Duration = Duration::from_secs(1);
+/// The same, when the last move was taken back within as long: what changes more than once a minute is
+/// worse to watch than what stays small.
+pub const LAYER_UP_AGAIN_AFTER: Duration = Duration::from_secs(45);
 /// See [`LAYER_UP_AFTER`].
 pub const LAYER_MARGIN_PERCENT: u64 = 15;
 /// How long a fall of what a viewer says it can receive (REMB) is believed. The receiver estimates

@@ -1,5 +1,6 @@
 //! What a network does to datagrams.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
@@ -33,6 +34,17 @@ pub struct Path {
     pub bandwidth_bps: Option<u64>,
     /// Datagrams that would wait longer than this before a full bandwidth are lost.
     pub queue: Duration,
+    /// A receiver that has no time to read now and then: what arrives meanwhile is read together.
+    pub stalls: Option<Stalls>,
+}
+
+/// Times in which nothing is read. Nothing is lost by them.
+#[derive(Clone, Copy, Debug)]
+pub struct Stalls {
+    /// How long one takes, at least and at most.
+    pub takes: (Duration, Duration),
+    /// The time between two of them, at least and at most.
+    pub apart: (Duration, Duration),
 }
 
 /// Losses that come together.
@@ -56,6 +68,7 @@ impl Default for Path {
             duplicate: 0.0,
             bandwidth_bps: None,
             queue: QUEUE,
+            stalls: None,
         }
     }
 }
@@ -122,6 +135,16 @@ impl Link {
         self
     }
 
+    /// Has the peer read nothing now and then, for 50 to 800 ms, and then all there is.
+    #[must_use]
+    pub fn starved(mut self) -> Self {
+        self.down.stalls = Some(Stalls {
+            takes: (Duration::from_millis(50), Duration::from_millis(800)),
+            apart: (Duration::from_millis(50), Duration::from_millis(1_000)),
+        });
+        self
+    }
+
     /// Lets this much through in either direction.
     #[must_use]
     pub fn bandwidth_bps(self, bandwidth_bps: u64) -> Self {
@@ -135,12 +158,36 @@ pub(crate) struct Wire {
     pub(crate) path: Path,
     /// The last datagram that was not overtaken arrives then.
     last_at: Option<Instant>,
-    /// Until when the bandwidth is taken.
-    busy_until: Option<Instant>,
+    neck: Arc<Mutex<Neck>>,
+    /// How long the last datagram waited for the bandwidth, and took it.
+    pub(crate) queued: Duration,
     burst_left: u32,
     /// Nothing arrives that is sent before.
     dark_until: Option<Instant>,
+    /// The latest stall.
+    stall: Option<(Instant, Instant)>,
     pub(crate) lost: u64,
+}
+
+/// What several directions may have to share.
+#[derive(Debug, Default)]
+struct Neck {
+    /// Until when the bandwidth is taken.
+    busy_until: Option<Instant>,
+}
+
+impl Neck {
+    /// When a datagram is through; `None` when the queue has no room for it.
+    fn pass(&mut self, now: Instant, size: usize, bps: u64, queue: Duration) -> Option<Instant> {
+        let free_at = self.busy_until.map_or(now, |busy| busy.max(now));
+        if free_at - now > queue {
+            return None;
+        }
+        let nanos = (size as u64 + HEADERS_SIZE) * 8 * 1_000_000_000 / bps.max(1);
+        let through_at = free_at + Duration::from_nanos(nanos);
+        self.busy_until = Some(through_at);
+        Some(through_at)
+    }
 }
 
 impl Wire {
@@ -148,11 +195,18 @@ impl Wire {
         Wire {
             path,
             last_at: None,
-            busy_until: None,
+            neck: Arc::default(),
+            queued: Duration::ZERO,
             burst_left: 0,
             dark_until: None,
+            stall: None,
             lost: 0,
         }
+    }
+
+    /// Has the same bottleneck as another direction.
+    pub(crate) fn share(&mut self, other: &Wire) {
+        self.neck = other.neck.clone();
     }
 
     /// Loses the next `count` datagrams.
@@ -187,15 +241,17 @@ impl Wire {
         }
         let mut sent_at = now;
         if let Some(bandwidth_bps) = path.bandwidth_bps {
-            let free_at = self.busy_until.map_or(now, |busy| busy.max(now));
-            if free_at - now > path.queue {
+            let mut neck = self.neck.lock().unwrap_or_else(PoisonError::into_inner);
+            let passed_at = neck.pass(now, size, bandwidth_bps, path.queue);
+            drop(neck);
+            let Some(passed_at) = passed_at else {
                 return self.lose();
-            }
-            let nanos = (size as u64 + HEADERS_SIZE) * 8 * 1_000_000_000 / bandwidth_bps.max(1);
-            sent_at = free_at + Duration::from_nanos(nanos);
-            self.busy_until = Some(sent_at);
+            };
+            self.queued = passed_at - now;
+            sent_at = passed_at;
         }
         let in_order = sent_at + path.delay + path.jitter.mul_f64(jitter);
+        let in_order = self.read_at(in_order, rng);
         let in_order = self.last_at.map_or(in_order, |last| last.max(in_order));
         let arrives_at = if reorder < path.reorder {
             in_order + REORDER_BY_MAX.mul_f64(reorder / path.reorder)
@@ -208,6 +264,23 @@ impl Wire {
             arrivals.push(arrives_at + REORDER_BY_MAX.mul_f64(duplicate / path.duplicate));
         }
         arrivals
+    }
+
+    /// When that is read which arrives at `at`.
+    fn read_at(&mut self, at: Instant, rng: &mut StdRng) -> Instant {
+        let Some(stalls) = self.path.stalls else {
+            return at;
+        };
+        let mut between = |(least, most): (Duration, Duration)| {
+            least + most.saturating_sub(least).mul_f64(unit(rng))
+        };
+        let (mut from, mut until) = self.stall.unwrap_or((at, at));
+        while until <= at {
+            from = until + between(stalls.apart);
+            until = from + between(stalls.takes);
+        }
+        self.stall = Some((from, until));
+        if at >= from { until } else { at }
     }
 
     fn lose(&mut self) -> Vec<Instant> {

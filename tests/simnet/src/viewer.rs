@@ -361,7 +361,8 @@ impl Watched {
     }
 }
 
-/// A jitter buffer gives a retransmission this long.
-const STUCK_MAX: Duration = Duration::from_millis(200);
+/// A jitter buffer gives retransmissions this long: the library asks five times for a packet, every
+/// 105 ms while it does not know the round trip. Browsers ask more often and wait for longer.
+const STUCK_MAX: Duration = Duration::from_millis(550);
 /// A decoder asks again after this long.
 const ASK_INTERVAL: Duration = Duration::from_millis(500);

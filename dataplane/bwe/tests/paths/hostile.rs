@@ -15,7 +15,7 @@ const BOUNDS: Bounds = Bounds {
 fn told(mut lie: impl FnMut(&mut Estimator, Instant, u64, u16)) -> Estimator {
     let start = Instant::now();
     let mut estimator = Estimator::new(start, BOUNDS);
-    estimator.set_goal(BOUNDS.max_bps);
+    estimator.set_goal(BOUNDS.max_bps, BOUNDS.max_bps / 2);
     for tenth in 0..600 {
         let first = estimator.next_seq();
         for n in 0..10 {
@@ -41,7 +41,7 @@ fn check(estimator: &Estimator) {
         assert!((BOUNDS.min_bps..=BOUNDS.max_bps).contains(&bps), "{bps}");
     }
     let mut pacer = Pacer::default();
-    estimator.pace(&mut pacer);
+    estimator.pace(&mut pacer, 0);
     // A packet takes no longer than at the least rate.
     assert!(pacer.time_of(1_250) <= Duration::from_millis(100));
 }

@@ -13,8 +13,10 @@ pub(crate) struct Path {
     rates: Vec<(f64, f64)>,
     pub(crate) queue_ms: f64,
     pub(crate) loss: f64,
+    /// Whether its receivers have no time to read now and then.
+    pub(crate) starves: bool,
     delay_us: u64,
-    jitter_us: u64,
+    pub(crate) jitter_us: u64,
 }
 
 impl Path {
@@ -30,6 +32,7 @@ impl Path {
                 .collect(),
             queue_ms: 300.0,
             loss: 0.0,
+            starves: false,
             delay_us: 25_000,
             jitter_us: 1_000,
         }
@@ -88,7 +91,13 @@ pub(crate) struct Flow {
     pacer: Pacer,
     queue: VecDeque<usize>,
     queued: usize,
+    /// The most that ever waited for the pace.
+    queued_max: usize,
     next_frame_ms: u64,
+    /// From when to when the receiver does not read.
+    stall_us: (u64, u64),
+    /// The estimate, every tenth of a second.
+    estimates: Vec<f64>,
     /// Arrived and not reported: number and time.
     arrived: Vec<(u16, u64)>,
     reported: u16,
@@ -117,6 +126,7 @@ struct Entry {
 pub(crate) struct Seen {
     pub(crate) utilisation: f64,
     pub(crate) loss: f64,
+    pub(crate) lost_bytes: usize,
     pub(crate) delay_ms_p95: f64,
     /// Share of what was sent.
     pub(crate) padding: f64,
@@ -132,7 +142,10 @@ impl Flow {
             pacer: Pacer::default(),
             queue: VecDeque::new(),
             queued: 0,
+            queued_max: 0,
             next_frame_ms: 0,
+            stall_us: (0, 0),
+            estimates: Vec::new(),
             arrived: Vec::new(),
             reported: 1,
             next_report_ms: 0,
@@ -192,6 +205,22 @@ impl World {
         estimator.and_then(Estimator::available_bps).unwrap_or(0) as f64
     }
 
+    /// The longest time, in seconds, in which a flow's estimate was below this.
+    pub(crate) fn longest_below(&self, flow: usize, bps: f64, from_s: usize) -> f64 {
+        let tenths = self.flows[flow].estimates.iter().skip(10 * from_s);
+        let run = |(run, longest): (u32, u32), estimate: &f64| {
+            let run = if *estimate < bps { run + 1 } else { 0 };
+            (run, longest.max(run))
+        };
+        f64::from(tenths.fold((0, 0), run).1) / 10.0
+    }
+
+    /// The most a flow kept back at any time, in seconds of what it sends.
+    pub(crate) fn held_s_max(&self, flow: usize) -> f64 {
+        let flow = &self.flows[flow];
+        flow.queued_max as f64 * 8.0 / flow.source.max_bps
+    }
+
     pub(crate) fn seen(&self, flow: usize, seconds: Range<u64>) -> Seen {
         let span = 1_000 * seconds.start..1_000 * seconds.end;
         let of_span = |entry: &&Entry| span.contains(&entry.sent_ms);
@@ -207,10 +236,12 @@ impl World {
         let mut delays: Vec<f64> = entries.iter().filter_map(|e| e.queued_ms).collect();
         delays.sort_by(f64::total_cmp);
         let lost = entries.iter().filter(|e| e.queued_ms.is_none()).count();
+        let lost_bytes = bytes(&|entry| entry.queued_ms.is_none());
         let all = bytes(&|_| true).max(1.0);
         Seen {
             utilisation: bytes(&|e| e.queued_ms.is_some() && !e.padding) / room,
             loss: lost as f64 / entries.len().max(1) as f64,
+            lost_bytes: lost_bytes as usize,
             delay_ms_p95: delays.get(delays.len() * 95 / 100).copied().unwrap_or(0.0),
             padding: bytes(&|e| e.padding) / all,
         }
@@ -221,7 +252,7 @@ impl World {
         let now = self.began + Duration::from_millis(self.now_ms);
         let mut estimator = flow.estimator.take().unwrap_or_else(|| {
             let mut made = Estimator::new(now, Bounds::default());
-            made.set_goal(flow.goal_bps);
+            made.set_goal(flow.goal_bps, flow.source.max_bps as u64);
             made
         });
         while flow.reports.front().is_some_and(|r| r.at_ms <= self.now_ms) {
@@ -231,10 +262,22 @@ impl World {
             estimator.feedback(now, report.reference, report.entries.into_iter());
         }
         if flow.next_frame_ms <= self.now_ms {
-            flow.next_frame_ms = self.now_ms + FRAME_MS;
+            // No two cameras are in step.
+            let early = (3.0 * self.random.unit()) as u64;
+            flow.next_frame_ms = self.now_ms + FRAME_MS + 1 - early;
             self.make_frame(flow, &estimator);
         }
-        estimator.pace(&mut flow.pacer);
+        if self.now_ms.is_multiple_of(100) {
+            let known = estimator.available_bps();
+            let estimate = known.map_or(f64::INFINITY, |bps| bps as f64);
+            flow.estimates.push(estimate);
+        }
+        // An encoder sends what it is allowed to, whatever that is.
+        let flows_bps = match flow.source.adapts {
+            true => 0,
+            false => flow.source.max_bps as u64,
+        };
+        estimator.pace(&mut flow.pacer, flows_bps);
         let now_ns = self.now_ms * 1_000_000;
         estimator.turn(now);
         while let Some(&size) = flow.queue.front().filter(|_| flow.pacer.is_open(now_ns)) {
@@ -273,6 +316,7 @@ impl World {
             flow.queued += size.max(60);
             left -= size;
         }
+        flow.queued_max = flow.queued_max.max(flow.queued);
     }
 
     fn send(&mut self, flow: &mut Flow, estimator: &mut Estimator, size: usize, padding: bool) {
@@ -296,9 +340,29 @@ impl World {
         self.free_us = start + size as f64 * 8e6 / bps;
         let jitter = (self.random.unit() * self.path.jitter_us as f64) as u64;
         let arrives = self.free_us as u64 + self.path.delay_us + jitter;
+        let arrives = match self.path.starves {
+            true => self.read_at(flow, arrives),
+            false => arrives,
+        };
         // In order, as one queue has it.
         let last = flow.arrived.last().map_or(0, |(_, at)| *at);
         flow.arrived.push((seq, arrives.max(last)));
+    }
+
+    /// When a receiver that has no time for 50 to 800 ms now and then reads what arrives.
+    fn read_at(&mut self, flow: &mut Flow, arrives_us: u64) -> u64 {
+        while arrives_us >= flow.stall_us.1 {
+            let [pause, stall] = [1_000.0, 800.0].map(|most: f64| {
+                let ms = 50.0 + (most - 50.0) * self.random.unit();
+                (1e3 * ms) as u64
+            });
+            let from = flow.stall_us.1 + pause;
+            flow.stall_us = (from, from + stall);
+        }
+        match arrives_us >= flow.stall_us.0 {
+            true => flow.stall_us.1,
+            false => arrives_us,
+        }
     }
 
     /// Every 50 to 150 ms what arrived since, as libwebrtc does.

@@ -92,6 +92,7 @@ impl Session {
         let active = stream.layers.iter().filter(|layer| layer.is_active);
         let most = active.map(|layer| layer.bitrate_bps).max().unwrap_or(0);
         viewer.goal_bps = limits::PROBE_GOAL_BPS.max(most.saturating_mul(3) / 2);
+        viewer.need_bps = most.saturating_mul(100 + 2 * limits::LAYER_MARGIN_PERCENT) / 100;
         let available = viewer.available_bps.or_else(|| viewer.remb.limit(now));
         let choice = &mut viewer.choice;
         let mut is_news = if rids.is_empty() {

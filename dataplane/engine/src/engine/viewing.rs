@@ -42,6 +42,13 @@ impl Session {
             track.forward(turn, &mut way);
         }
         way.end(turn.now);
+        if viewer
+            .downlink
+            .as_mut()
+            .is_some_and(|path| path.asks_for_key_frame())
+        {
+            core.wanted.push((self.stream, viewer.awaits()));
+        }
         if viewer.uncarried != Some(turn.epoch)
             && viewer.tracks.iter().any(|t| t.lacks_codec_of(turn.epoch))
         {
@@ -129,8 +136,11 @@ impl Session {
                 Ok(Rtcp::Twcc(report)) => {
                     let before = viewer.available_bps;
                     arrivals_left = viewer.arrivals(now, &report, arrivals_left);
-                    // Up is looked at with the layers, every now and then; down cannot wait.
-                    has_limit |= viewer.available_bps < before || before.is_none();
+                    // Down cannot wait; up is looked at with the layers, every now and then, and
+                    // where there is much more room than before.
+                    let risen = before.unwrap_or(0) / 8 * 9;
+                    let known = viewer.available_bps;
+                    has_limit |= known < before || known > Some(risen) || before.is_none();
                 }
                 Ok(_) => {}
                 Err(_) => core.drops.count(DropReason::Malformed),
@@ -313,7 +323,7 @@ impl Viewer {
         let Some(downlink) = &mut self.downlink else {
             return left;
         };
-        let left = downlink.feedback(now, report, left, goal_bps);
+        let left = downlink.feedback(now, report, left, goal_bps, self.need_bps);
         self.available_bps = downlink.available_bps();
         left
     }

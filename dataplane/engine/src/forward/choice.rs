@@ -16,6 +16,9 @@ pub struct Choice {
     fits_since: Option<(u8, Instant)>,
     /// Whether a larger layer was left because the network did not carry it.
     was_too_much: bool,
+    /// When it went up last, and whether that was too much before long.
+    up_at: Option<Instant>,
+    was_too_early: bool,
 }
 
 /// The layers there are to choose from.
@@ -70,6 +73,9 @@ impl Choice {
         if rate(current) > available {
             self.fits_since = None;
             self.was_too_much = true;
+            let is_recent =
+                |at: Instant| now.saturating_duration_since(at) < limits::LAYER_UP_AGAIN_AFTER;
+            self.was_too_early = self.up_at.is_some_and(is_recent);
             let fitting = allowed.last(|layer| rate(layer) <= available);
             return fitting.or(allowed.lowest());
         }
@@ -88,8 +94,13 @@ impl Choice {
             _ => now,
         };
         let fitted_for = now.saturating_duration_since(since);
-        if fitted_for >= limits::LAYER_UP_AFTER {
+        let patience = match self.was_too_early {
+            true => limits::LAYER_UP_AGAIN_AFTER,
+            false => limits::LAYER_UP_AFTER,
+        };
+        if fitted_for >= patience {
             self.fits_since = None;
+            self.up_at = Some(now);
             self.was_too_much = allowed.highest() != Some(next);
             return Some(next);
         }

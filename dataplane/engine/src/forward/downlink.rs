@@ -20,6 +20,8 @@ pub struct Downlink {
     estimator: Estimator,
     pacer: Pacer,
     now_ns: u64,
+    /// What there is to send.
+    flow: Flow,
     held: VecDeque<Held>,
     held_bytes: usize,
     /// Whose packets wait.
@@ -30,6 +32,18 @@ pub struct Downlink {
     wake_at: Option<Instant>,
     /// When the estimator has something to do, as it said after the last report or look.
     estimator_at: Option<Instant>,
+    /// Whether a key frame is to be asked for, because of what was dropped, and from when on again.
+    asks: bool,
+    asks_at_ns: u64,
+}
+
+/// How much there is to send, as the last second or so had it: what left and what was held.
+#[derive(Debug, Default)]
+struct Flow {
+    bytes: u64,
+    since_ns: u64,
+    /// The two latest spans: a rate is what the larger of them had.
+    bps: [u64; 2],
 }
 
 /// A packet of video that waits.
@@ -78,6 +92,7 @@ impl Downlink {
             estimator: Estimator::new(now, bounds),
             pacer: Pacer::default(),
             now_ns: 0,
+            flow: Flow::default(),
             held: VecDeque::new(),
             held_bytes: 0,
             held_epoch: None,
@@ -85,6 +100,8 @@ impl Downlink {
             again: VecDeque::new(),
             wake_at: None,
             estimator_at: None,
+            asks_at_ns: 0,
+            asks: false,
         }
     }
 
@@ -111,6 +128,7 @@ impl Downlink {
     #[inline]
     pub fn left(&mut self, size: usize, is_numbered: bool) {
         self.pacer.spend(self.now_ns, size);
+        self.flow.bytes += size as u64;
         if is_numbered {
             self.estimator.sent(size);
         }
@@ -136,6 +154,8 @@ impl Downlink {
         if held.packet.meta.keyframe_start {
             self.key_frame = Some(held.rewritten.timestamp);
         }
+        // Counted when it comes, and not again when it leaves.
+        self.flow.bytes += held.size() as u64;
         let bytes = self.held_bytes + held.size();
         let is_late = self.pacer.time_of(bytes) > limits::HELD_TIME_MAX;
         if self.held.len() < limits::HELD_PACKETS_MAX && (is_key || !is_late) {
@@ -154,13 +174,28 @@ impl Downlink {
                     dropped: dropped + at,
                 }
             }
-            Some(_) => Holding::Refused {
-                dropped: dropped + 1,
-            },
-            None => Holding::Refused {
-                dropped: dropped + self.clear_but_begun() + 1,
-            },
+            Some(_) => self.refuse(dropped),
+            None => {
+                dropped += self.clear_but_begun();
+                self.refuse(dropped)
+            }
         }
+    }
+
+    fn refuse(&mut self, dropped: usize) -> Holding {
+        if self.now_ns >= self.asks_at_ns {
+            self.asks = true;
+            self.asks_at_ns = self.now_ns + limits::PATH_KEYFRAME_INTERVAL.as_nanos() as u64;
+        }
+        Holding::Refused {
+            dropped: dropped + 1,
+        }
+    }
+
+    /// Whether something was dropped that only a key frame makes good: asked for at once, but not
+    /// again and again, since all viewers pay for a key frame.
+    pub fn asks_for_key_frame(&mut self) -> bool {
+        std::mem::take(&mut self.asks)
     }
 
     /// Notes a key frame that left without waiting.
@@ -193,6 +228,7 @@ impl Downlink {
         }
         let held = self.held.pop_front()?;
         self.held_bytes -= held.size();
+        self.flow.bytes = self.flow.bytes.saturating_sub(held.size() as u64);
         Some(held)
     }
 
@@ -251,20 +287,23 @@ impl Downlink {
     }
 
     /// Takes a transport-wide feedback message, of which at most `left` arrivals are read; how many
-    /// are left for the rest of its datagram. `goal_bps` is what is worth probing for.
+    /// are left for the rest of its datagram. `goal_bps` is what is worth probing for, `need_bps` what
+    /// would be sent if the path is known to carry it.
     pub fn feedback(
         &mut self,
         now: Instant,
         report: &Twcc<'_>,
         left: usize,
         goal_bps: u64,
+        need_bps: u64,
     ) -> usize {
         let entries = report.entries().take(left);
         let entries = entries.map(|entry| (entry.seq, entry.delta_250us));
         let reference = report.reference_time();
         self.estimator.feedback(now, reference, entries);
         // Only now is it sure that probes would be reported on.
-        self.estimator.set_goal(goal_bps);
+        let need_bps = need_bps.max(self.flow.bps());
+        self.estimator.set_goal(goal_bps, need_bps);
         self.now_ns = self.estimator.now_us() * 1_000;
         self.pace();
         left.saturating_sub(usize::from(report.status_count()))
@@ -298,9 +337,29 @@ impl Downlink {
 
     fn pace(&mut self) {
         self.estimator_at = self.estimator.due();
-        self.estimator.pace(&mut self.pacer);
+        self.flow.look(self.now_ns);
+        self.estimator.pace(&mut self.pacer, self.flow.bps());
     }
 }
+
+impl Flow {
+    /// Ends a span that is long enough.
+    fn look(&mut self, now_ns: u64) {
+        let span_ns = now_ns.saturating_sub(self.since_ns);
+        if span_ns < FLOW_SPAN_NS {
+            return;
+        }
+        let latest = u128::from(self.bytes) * 8_000_000_000 / u128::from(span_ns);
+        self.bps = [u64::try_from(latest).unwrap_or(u64::MAX), self.bps[0]];
+        (self.bytes, self.since_ns) = (0, now_ns);
+    }
+
+    fn bps(&self) -> u64 {
+        self.bps[0].max(self.bps[1])
+    }
+}
+
+const FLOW_SPAN_NS: u64 = 500_000_000;
 
 impl Held {
     fn size(&self) -> usize {

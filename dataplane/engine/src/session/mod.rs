@@ -136,6 +136,8 @@ pub struct Viewer {
     pub available_bps: Option<u64>,
     /// What is worth probing the path for.
     pub goal_bps: u64,
+    /// What it would be sent if its path is known to carry it, as far as layers go.
+    pub need_bps: u64,
     /// The last publisher of whom control was told that this viewer lacks a codec.
     pub uncarried: Option<Epoch>,
     /// Its choice among the layers.
@@ -197,6 +199,7 @@ impl Session {
                     replay_at: None,
                     available_bps: None,
                     goal_bps: limits::PROBE_GOAL_BPS,
+                    need_bps: 0,
                     uncarried: None,
                     choice: Choice::default(),
                     remb: Remb::default(),

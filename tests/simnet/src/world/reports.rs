@@ -1,5 +1,7 @@
 //! What the engines and the links say of a peer.
 
+use std::time::Duration;
+
 use whitewater_link::SessionReport;
 
 use super::{PeerId, World};
@@ -15,6 +17,21 @@ impl World {
     /// What the server takes the path to a viewer to carry, in bits per second.
     pub fn estimate(&self, viewer: PeerId) -> Option<u64> {
         self.report(viewer)?.available_bps
+    }
+
+    /// How long the last datagram to a peer took to get through its bottleneck.
+    pub fn queued_down(&self, peer: PeerId) -> Duration {
+        self.peers[peer.0].down.queued
+    }
+
+    /// Has both peers' links towards them go through one bottleneck, the first one's.
+    pub fn share_down(&mut self, one: PeerId, other: PeerId) {
+        let (low, high) = self.peers.split_at_mut(one.0.max(other.0));
+        let (known, sharing) = match one.0 < other.0 {
+            true => (&low[one.0], &mut high[0]),
+            false => (&high[0], &mut low[other.0]),
+        };
+        sharing.down.share(&known.down);
     }
 
     /// Datagrams to a peer that its link lost.

@@ -121,6 +121,29 @@ fn a_limit_takes_the_viewer_down_at_once_and_up_after_a_while_with_something_to_
 }
 
 #[test]
+fn a_layer_that_was_too_much_before_long_is_tried_again_only_after_a_while() {
+    let mut stage = Stage::new();
+    let up_after = |stage: &mut Stage, wait| {
+        assert_eq!(stage.choose(M, Some(9_000)), M);
+        stage.now += wait - MS;
+        assert_eq!(stage.choose(M, Some(9_000)), M);
+        stage.now += MS;
+        assert_eq!(stage.choose(M, Some(9_000)), H);
+    };
+    assert_eq!(stage.choose(H, Some(2_400)), M);
+    up_after(&mut stage, limits::LAYER_UP_AFTER);
+    for _ in 0..3 {
+        stage.now += limits::LAYER_UP_AGAIN_AFTER - MS;
+        assert_eq!(stage.choose(H, Some(2_400)), M);
+        up_after(&mut stage, limits::LAYER_UP_AGAIN_AFTER);
+    }
+    // It was kept for long.
+    stage.now += limits::LAYER_UP_AGAIN_AFTER;
+    assert_eq!(stage.choose(H, Some(2_400)), M);
+    up_after(&mut stage, limits::LAYER_UP_AFTER);
+}
+
+#[test]
 fn a_name_is_followed_whatever_the_network_says() {
     let mut stage = Stage::new();
     stage.select(rid("m"));

@@ -209,3 +209,49 @@ fn a_path_nothing_is_known_of_lets_everything_go() {
     }
     assert_eq!((downlink.due(), downlink.available_bps()), (None, None));
 }
+
+#[test]
+fn what_is_dropped_is_made_good_by_a_key_frame_but_not_by_one_after_the_other() {
+    // 125 kbit/s of pace: 20 packets are 1.5 s.
+    let (mut downlink, start) = downlink(50_000);
+    let (mut asked, mut refused) = (Vec::new(), 0);
+    for tenth in 0..100 {
+        downlink.turn(start + Duration::from_millis(100 * tenth));
+        for _ in 0..10 {
+            let next = held(tenth as u32, 10 * tenth, false);
+            let holding = downlink.hold(Epoch(1), next);
+            refused += u32::from(matches!(holding, Holding::Refused { .. }));
+        }
+        if downlink.asks_for_key_frame() {
+            asked.push(tenth);
+        }
+        assert!(!downlink.asks_for_key_frame(), "once");
+    }
+    assert!(refused > 10, "{refused}");
+    let gaps: Vec<u64> = asked.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(asked[0] < 5 && asked.len() == 3, "{asked:?}");
+    assert!(gaps.iter().all(|gap| (40..45).contains(gap)), "{gaps:?}");
+}
+
+#[test]
+fn what_flows_is_what_comes_whether_it_leaves_or_waits() {
+    let (mut downlink, start) = downlink(200_000);
+    let mut seq = 0;
+    for ms in (0..4_000).step_by(20) {
+        let now = start + Duration::from_millis(ms);
+        downlink.turn(now);
+        while downlink.take_held().is_some() {
+            downlink.left(1_200, true);
+        }
+        // 480 kbit/s, of which hardly any may leave at once.
+        if downlink.is_open() {
+            downlink.left(1_200, true);
+        } else {
+            seq += 1;
+            downlink.hold(Epoch(1), held(1, seq, seq == 1));
+        }
+        downlink.poll(now);
+    }
+    let bps = downlink.flow.bps();
+    assert!((460_000..510_000).contains(&bps), "{bps}");
+}
