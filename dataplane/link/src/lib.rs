@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod command;
+mod data;
 mod event;
 mod ids;
 mod layer;
@@ -20,6 +21,9 @@ mod relay;
 mod report;
 
 pub use command::{Answer, Command, Live, Locality, MakeOffer, Negotiate, Role, SessionCommand};
+pub use data::{
+    ChannelName, ChannelTerms, DataKind, DataMessage, DataRelay, Order, Reliability, StreamChannel,
+};
 pub use event::{CloseReason, Event, PatchOutcome, PatchRefusal, Refusal, SessionState, TrackInfo};
 pub use ids::{Epoch, MediaKind, PeerAddr, RequestId, SessionId, ShardIndex, StreamId, Transport};
 pub use layer::{LAYERS_ALL, LAYERS_MAX, LayerInfo, LayerState, Selection};

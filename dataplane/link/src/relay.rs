@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::{Epoch, LAYERS_MAX, LayerState, MediaKind, ShardIndex, StreamId};
+use crate::{DataRelay, Epoch, LAYERS_MAX, LayerState, MediaKind, ShardIndex, StreamId};
 
 /// Between two shards. When the queue is full the oldest is dropped and counted.
 #[derive(Debug)]
@@ -83,6 +83,13 @@ pub enum Relay {
         shard: ShardIndex,
         /// False when the session is gone.
         present: bool,
+    },
+    /// Of a stream's data channels.
+    Data {
+        /// The stream.
+        stream: StreamId,
+        /// What is told.
+        what: DataRelay,
     },
     /// A datagram that reached the wrong shard's socket.
     Datagram {
