@@ -388,6 +388,7 @@ fn media_config(config: &Config) -> whitewater_dataplane::Config {
         hold: Duration::from_micros(config.forward.hold_us.into()),
         pad_runs: config.forward.pad_runs,
         codecs: codecs(&config.sdp),
+        data_channels: config.sdp.data_channels,
     }
 }
 

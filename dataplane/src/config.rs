@@ -49,6 +49,8 @@ pub struct Config {
     pub pad_runs: bool,
     /// Codecs to answer with; the order is the offer's.
     pub codecs: Vec<Codec>,
+    /// Whether data channels are taken where they are offered.
+    pub data_channels: bool,
 }
 
 impl Default for Config {
@@ -75,6 +77,7 @@ impl Default for Config {
             hold: Duration::ZERO,
             pad_runs: false,
             codecs: FORWARDED.to_vec(),
+            data_channels: true,
         }
     }
 }

@@ -188,13 +188,17 @@ pub fn spawn(config: &Config, port: PlanePort) -> Result<DataPlane, SpawnError> 
 
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(io::Error::other)?;
+    let mut admitter = Admitter::new(identity, StdRng::from_seed(seed), &config.codecs);
+    if !config.data_channels {
+        admitter = admitter.without_data_channels();
+    }
     let negotiator = Negotiator {
         commands: port.commands,
         bell: port.bell,
         events: port.events,
         shards: queues,
         loads,
-        admitter: Admitter::new(identity, StdRng::from_seed(seed), &config.codecs),
+        admitter,
         addresses: Addresses::new(tcp.bound, config.advertise.clone()),
         sessions_max: config.sessions_max,
         opener,

@@ -490,6 +490,9 @@ sections! {
         video_codecs: Vec<VideoCodec> = Vec::new();
         /// Audio codecs that are accepted; empty: all.
         audio_codecs: Vec<AudioCodec> = Vec::new();
+        /// Take data channels where they are offered; false: their section of a viewer's offer is
+        /// rejected, and a publisher's offer of some is refused.
+        data_channels: bool = true;
     }
 
     /// What is logged.

@@ -6,6 +6,7 @@ mod adapting;
 mod bandwidth;
 mod cascade;
 mod changes;
+mod channels;
 mod hostile;
 mod joining;
 mod layers;

@@ -167,7 +167,11 @@ mod tests {
     fn what_is_cut_off_or_unknown_is_refused() {
         let whole = Dcep::Open(terms(Order::Kept, Reliability::Full)).render();
         for size in 0..whole.len() {
-            assert_eq!(Dcep::parse(&whole[..size]), Err(Unreadable::Short), "{size}");
+            assert_eq!(
+                Dcep::parse(&whole[..size]),
+                Err(Unreadable::Short),
+                "{size}"
+            );
         }
         let with = |at: usize, byte: u8| {
             let mut bytes = whole.to_vec();

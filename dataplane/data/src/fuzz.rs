@@ -272,7 +272,10 @@ mod tests {
 
     #[test]
     fn the_seeds_hold() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/seeds/data_channels");
+        let folder = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../fuzz/seeds/data_channels"
+        );
         let seeds = std::fs::read_dir(folder).expect("the seeds are there");
         let mut count = 0;
         for seed in seeds {

@@ -40,8 +40,9 @@ pub const STREAM_ID_FIRST: u16 = 254;
 pub const RTO_INITIAL: Duration = Duration::from_millis(500);
 /// The shortest time to a repetition: more than delayed acknowledgements take (RFC 9260 §6.2).
 pub const RTO_MIN: Duration = Duration::from_millis(300);
-/// The longest one.
-pub const RTO_MAX: Duration = Duration::from_secs(10);
+/// The longest one: after an outage a peer is back within it. A peer that stays away is given up by
+/// ICE.
+pub const RTO_MAX: Duration = Duration::from_secs(3);
 
 const _: () = assert!(
     MESSAGE_SIZE_MAX + MESSAGE_COST <= WAITING_SIZE_MAX,

@@ -98,11 +98,11 @@ pub enum Sent {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Messages dropped because the peer does not take them in time.
-    pub late: u64,
+    pub late: usize,
     /// Reliable channels closed for that.
-    pub fell_behind: u64,
+    pub fell_behind: usize,
     /// Channels refused, and messages that were none.
-    pub refused: u64,
+    pub refused: usize,
 }
 
 /// SCTP with one peer, and the channels on it.
@@ -303,7 +303,7 @@ impl Peer {
             since: now,
         });
         if let Ok(dropped) = pushed {
-            self.counts.late += dropped as u64;
+            self.counts.late += dropped;
             return Sent::Queued;
         }
         self.counts.late += 1;

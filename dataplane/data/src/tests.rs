@@ -26,7 +26,8 @@ impl End {
 
     fn look(&mut self, now: Instant, out: &mut Vec<Bytes>) {
         loop {
-            self.seen.extend(std::iter::from_fn(|| self.peer.poll_event(now)));
+            self.seen
+                .extend(std::iter::from_fn(|| self.peer.poll_event(now)));
             let before = out.len();
             out.extend(std::iter::from_fn(|| self.peer.poll_packet(now)));
             if out.len() == before {
@@ -199,7 +200,10 @@ fn reliable_channels_survive_loss_and_keep_the_order() {
         line.run(Duration::from_millis(20));
     }
     line.run(20 * SECOND);
-    assert_eq!(line.ends[SERVER].messages(id), said.iter().collect::<Vec<_>>());
+    assert_eq!(
+        line.ends[SERVER].messages(id),
+        said.iter().collect::<Vec<_>>()
+    );
 }
 
 #[test]
@@ -258,7 +262,10 @@ fn a_closed_channel_says_all_it_had_and_its_stream_is_used_again() {
         assert_eq!(client.seen, told, "round {round}");
         client.seen.clear();
         assert_eq!(line.ends[SERVER].seen, [], "who closes is not told");
-        assert!(id > 200, "streams are used again, not one after the other: {id}");
+        assert!(
+            id > 200,
+            "streams are used again, not one after the other: {id}"
+        );
     }
 }
 
@@ -269,7 +276,10 @@ fn the_other_sides_close_is_told_and_answered() {
     line.run(SECOND);
     line.ends[CLIENT].peer.close(id);
     line.run(2 * SECOND);
-    assert_eq!(line.ends[SERVER].seen, [Event::Opened(id), Event::Closed(id)]);
+    assert_eq!(
+        line.ends[SERVER].seen,
+        [Event::Opened(id), Event::Closed(id)]
+    );
     assert_eq!(line.send(SERVER, id, text("?")), Sent::NoChannel);
     // The stream is free at both ends.
     let again = line.ends[CLIENT].peer.open(labelled("chat"));
@@ -297,7 +307,10 @@ fn a_peer_that_takes_nothing_loses_the_oldest_of_what_may_be_lost() {
     line.run(60 * SECOND);
     let arrived = line.ends[CLIENT].messages(id);
     assert!(arrived.len() > 900, "{}", arrived.len());
-    assert_eq!(arrived.last(), Some(&&text(&format!("{:0>1000}", sent - 1))));
+    assert_eq!(
+        arrived.last(),
+        Some(&&text(&format!("{:0>1000}", sent - 1)))
+    );
     assert_eq!(line.send(SERVER, id, text("goes on")), Sent::Queued);
 }
 
@@ -379,14 +392,22 @@ fn a_flood_is_read_at_our_pace_and_nothing_of_it_is_lost() {
     assert!((rate..=2 * rate + 2).contains(&read), "{read}");
     line.run(10 * SECOND);
     let all: Vec<DataMessage> = (0..900).map(|n| text(&n.to_string())).collect();
-    assert_eq!(line.ends[SERVER].messages(id), all.iter().collect::<Vec<_>>());
+    assert_eq!(
+        line.ends[SERVER].messages(id),
+        all.iter().collect::<Vec<_>>()
+    );
 }
 
 #[test]
 fn channels_beyond_the_cap_are_refused_one_by_one() {
     let mut line = Line::up();
     for n in 0..limits::CHANNELS_MAX {
-        assert!(line.ends[CLIENT].peer.open(labelled(&n.to_string())).is_some());
+        assert!(
+            line.ends[CLIENT]
+                .peer
+                .open(labelled(&n.to_string()))
+                .is_some()
+        );
     }
     assert_eq!(line.ends[CLIENT].peer.open(labelled("more")), None);
     line.run(SECOND);

@@ -80,7 +80,7 @@ impl<R: Rng> Negotiator<R> {
             extensions: extensions.to_vec(),
             simulcast: true,
             layers_max: LAYERS_MAX,
-            data_channels: false,
+            data_channels: true,
             ice_lite: true,
             ..Capabilities::default()
         };
@@ -93,6 +93,14 @@ impl<R: Rng> Negotiator<R> {
             publications: Publications::default(),
             open_offers: OpenOffers::default(),
         }
+    }
+
+    /// Answers offers of data channels by turning them down.
+    #[must_use]
+    pub fn without_data_channels(mut self) -> Self {
+        self.publish.data_channels = false;
+        self.subscribe.data_channels = false;
+        self
     }
 
     /// Judges an offer and builds the session that serves it on `shard`.
@@ -364,7 +372,7 @@ impl<R: Rng> Negotiator<R> {
             candidates: candidates.to_vec(),
             stream_id: msid.to_owned(),
             senders: tracks.zip(senders).map(sender).collect(),
-            max_message_size: 256 * 1024,
+            max_message_size: whitewater_data::limits::MESSAGE_SIZE_MAX as u64,
         }
     }
 }

@@ -57,6 +57,17 @@ drop_reasons! {
     SealRefused => "seal_refused",
     /// RTP from a viewer, which has nothing to send.
     UnexpectedMedia => "unexpected_media",
+    /// A message for a data channel that nobody has: of a viewer whose publisher has none of that
+    /// label, or of a publisher that left.
+    DataUnwanted => "data_unwanted",
+    /// A data channel message larger than what its receiver takes.
+    DataTooLarge => "data_too_large",
+    /// A data channel message that its receiver did not take in time.
+    DataLate => "data_late",
+    /// A reliable data channel that was closed because its viewer did not take it in time.
+    DataChannelBehind => "data_channel_behind",
+    /// A data channel, or a packet of one, that breaks the protocol or a limit.
+    DataRefused => "data_refused",
     /// A packet a viewer asked for again that is no longer kept or was never sent.
     RetransmissionGone => "retransmission_gone",
     /// A packet a viewer asked for again beyond its allowance, or twice within a round trip.

@@ -6,6 +6,7 @@ mod layering;
 mod pacing;
 mod replaying;
 mod steering;
+mod talking;
 mod timers;
 mod viewing;
 
@@ -160,6 +161,8 @@ struct Core {
     /// Streams with an owed request or a retry ahead.
     owed: Vec<StreamId>,
     owed_at: Option<Instant>,
+    /// What was said on data channels in this turn.
+    told: Vec<talking::Told>,
     /// Sessions whose wheel time has come.
     fired: Vec<u32>,
     /// Sessions to take out at the end of the turn.
@@ -200,6 +203,7 @@ impl Engine {
                 layered: Vec::new(),
                 owed: Vec::new(),
                 owed_at: None,
+                told: Vec::new(),
                 fired: Vec::new(),
                 leaving: Vec::new(),
                 out: Outbox::default(),
@@ -242,9 +246,11 @@ impl Engine {
     ) -> Option<Instant> {
         self.review_layers(now);
         self.flush_streams(now, send);
+        self.flush_told(now, send);
         self.run_timers(now);
         self.request_keyframes(now);
         self.take_out_leaving(now);
+        self.flush_told(now, send);
         self.core.send_batch(send);
         out.events.append(&mut self.core.out.events);
         out.relays.append(&mut self.core.out.relays);
@@ -252,7 +258,9 @@ impl Engine {
         out.hang_ups.append(&mut self.core.out.hang_ups);
         out.closed_ports.append(&mut self.core.out.closed_ports);
         let core = &self.core;
-        [core.wheel.next(), core.owed_at, core.later_at]
+        // What was said in answer to what was passed on.
+        let told = (!core.told.is_empty()).then_some(now);
+        [core.wheel.next(), core.owed_at, core.later_at, told]
             .into_iter()
             .flatten()
             .min()
@@ -421,11 +429,15 @@ impl Engine {
             Relay::Ended { stream, epoch } => {
                 if let Some(entry) = self.core.streams.get_mut(&stream) {
                     entry.unpublish(epoch);
+                    if entry.source.is_none() {
+                        self.core.end_channels(stream);
+                    }
                 }
             }
             Relay::Packet(packet) => self.core.take_relayed(packet),
             Relay::Kept(packet) => self.core.take_kept(now, packet),
             Relay::Muted { stream, epoch } => self.core.forget_pictures(stream, epoch),
+            Relay::Data { stream, what } => self.core.take_data(stream, what),
             Relay::KeyframeWanted { stream, layers } => self.core.wanted.push((stream, layers)),
             Relay::Layers {
                 stream,
@@ -635,6 +647,9 @@ impl Core {
                         .map(|track| track.description.clone())
                         .collect();
                     self.layered.push(id);
+                    if stream.channels.is_some() {
+                        self.told.push(talking::Told::Changed(id));
+                    }
                     for (to, _) in stream.wanting_shards() {
                         let tracks = stream.tracks.clone();
                         self.out
@@ -700,6 +715,7 @@ impl Core {
                 self.out.relays.push((shard, message));
             }
             self.relay_kept(now, id, shard, LAYERS_ALL);
+            self.tell_channels(id, shard);
         }
     }
 

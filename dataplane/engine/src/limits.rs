@@ -174,6 +174,20 @@ pub const CONSENT_INTERVAL: Duration = Duration::from_secs(5);
 /// Without an answer to that for this long nothing is sent there any more (RFC 7675 §5.1).
 pub const CONSENT_EXPIRES_AFTER: Duration = Duration::from_secs(30);
 
+/// Records of application data taken from one poll of a publisher's connection: a datagram has
+/// fewer, and DTLS keeps 30.
+pub const RECORDS_PER_POLL_MAX: usize = 64;
+/// SCTP packets handed to DTLS before it is asked for what is to be sent; it keeps ten.
+pub const RECORDS_PER_ROUND_MAX: usize = 8;
+/// How long a viewer is waited for to open channels of its own, before the publisher's are opened
+/// to it: browsers open theirs a round trip after the association is there, and an application
+/// that has one of the same label does not want another.
+pub const OWN_CHANNELS_WAIT: Duration = Duration::from_millis(300);
+/// The same, once it has opened one: the others come along with it.
+pub const OWN_CHANNELS_WAIT_MORE: Duration = Duration::from_millis(30);
+/// What is said on a stream's data channels in one turn of a shard; more is dropped and counted.
+pub const DATA_PER_TURN_MAX: usize = 4096;
+
 /// Received datagrams handled before anything is sent, timers run and queues are looked at.
 pub const DATAGRAMS_PER_TURN_MAX: usize = 1024;
 

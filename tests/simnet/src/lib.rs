@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+mod channels;
 mod due;
 mod far;
 mod link;
@@ -27,6 +28,7 @@ pub use str0m;
 pub use whitewater_engine as engine;
 pub use whitewater_link as link_types;
 
+pub use channels::{Said, Talk};
 pub use far::Far;
 pub use link::{Burst, Link, Path, Stalls};
 pub use media::{Content, NotOurs, Piece};

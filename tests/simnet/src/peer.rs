@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use str0m::bwe::Bitrate;
 use str0m::change::{SdpAnswer, SdpPendingOffer};
+use str0m::channel::ChannelConfig;
 use str0m::config::DtlsCert;
 use str0m::format::{Codec, FormatParams};
 use str0m::media::{
@@ -16,6 +17,7 @@ use str0m::rtp::ExtensionMap;
 use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
 use whitewater_link::{Epoch, SessionId, ShardIndex};
 
+use crate::channels::Talk;
 use crate::link::Wire;
 use crate::publisher::{Encoding, Published, Script, Told};
 use crate::viewer::Watched;
@@ -53,6 +55,8 @@ pub struct PeerConfig {
     pub audio_pt: u8,
     /// Other header extensions than str0m's usual.
     pub extensions: Option<ExtensionMap>,
+    /// Data channels it opens; with none there is no section for them.
+    pub channels: Vec<ChannelConfig>,
     /// What a publisher sends.
     pub script: Script,
     /// Offers the fingerprint of a certificate that it does not have.
@@ -79,6 +83,7 @@ impl Default for PeerConfig {
             ],
             audio_pt: 111,
             extensions: None,
+            channels: Vec::new(),
             script: Script::default(),
             forged_fingerprint: false,
             certificate: None,
@@ -95,6 +100,7 @@ pub(crate) enum Side {
 pub(crate) struct Peer {
     pub(crate) rtc: Rtc,
     pub(crate) side: Side,
+    pub(crate) talk: Talk,
     pub(crate) session: SessionId,
     pub(crate) epoch: Option<Epoch>,
     pub(crate) shard: ShardIndex,
@@ -159,6 +165,9 @@ impl Peer {
         let mut add = |kind, layers| changes.add_media(kind, direction, None, None, layers);
         let audio_mid = (config.tracks != Tracks::Video).then(|| add(MediaKind::Audio, None));
         let video_mid = (config.tracks != Tracks::Audio).then(|| add(MediaKind::Video, simulcast));
+        for channel in &config.channels {
+            changes.add_channel_with_config(channel.clone());
+        }
         let (offer, pending) = changes.apply().expect("an offer with sections");
         let mut offer = offer.to_sdp_string();
         let mut sources = Vec::new();
@@ -175,6 +184,7 @@ impl Peer {
         Peer {
             rtc,
             side,
+            talk: Talk::default(),
             session: place.session,
             epoch: place.epoch,
             shard: ShardIndex(0),
@@ -297,6 +307,10 @@ impl Peer {
         match (event, &mut self.side) {
             (Event::Connected, _) => self.connected_at = Some(now),
             (Event::Closed, _) => self.closed_at = Some(now),
+            (
+                event @ (Event::ChannelOpen(..) | Event::ChannelData(_) | Event::ChannelClose(_)),
+                _,
+            ) => self.talk.note(now, &event, &mut self.rtc),
             (Event::KeyframeRequest(request), Side::Publisher(publisher)) => {
                 publisher.requested(now, request.rid);
             }

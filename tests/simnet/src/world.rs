@@ -2,6 +2,7 @@
 
 mod layering;
 mod stranger;
+mod talking;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};

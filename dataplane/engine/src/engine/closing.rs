@@ -80,9 +80,11 @@ impl Core {
         stream.holders -= 1;
         stream.viewers.retain(|viewer| *viewer != key);
         let mut last_viewer = false;
+        let mut ended = false;
         match session.role {
             Role::Publish { epoch } => {
                 stream.unpublish(epoch);
+                ended = stream.source.is_none();
                 for (to, _) in stream.wanting_shards() {
                     let message = Relay::Ended { stream: id, epoch };
                     self.out.relays.push((to, message));
@@ -95,6 +97,12 @@ impl Core {
         }
         if stream.is_unused() {
             self.streams.remove(&id);
+        }
+        if ended {
+            self.end_channels(id);
+        }
+        if session.channels.is_some() {
+            self.stop_listening(id, key);
         }
         if last_viewer {
             self.tell_interest(id, false);

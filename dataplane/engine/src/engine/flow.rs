@@ -266,8 +266,15 @@ impl Session {
         }
     }
 
-    /// Takes everything out of the connection that there is.
+    /// Takes everything out of the connection and the data channels that there is.
     pub(super) fn pump(&mut self, now: Instant, key: u32, core: &mut Core) {
+        self.pump_connection(now, key, core);
+        while self.pump_channels(now, key, core) {
+            self.pump_connection(now, key, core);
+        }
+    }
+
+    fn pump_connection(&mut self, now: Instant, key: u32, core: &mut Core) {
         loop {
             let Session {
                 connection,
@@ -283,6 +290,7 @@ impl Session {
                 }
                 Ok(Step::Connected) => self.on_connected(now, key, core),
                 Ok(Step::Packet(packet)) => self.on_packet(now, packet, core),
+                Ok(Step::Record(record)) => self.on_record(now, record, core),
                 Ok(Step::Closed) => {
                     self.closing.get_or_insert(CloseReason::PeerClosed);
                 }
@@ -308,6 +316,9 @@ impl Session {
         }
         self.heard(now, core);
         self.enter(SessionState::Connected, core);
+        if let Some(channels) = &mut self.channels {
+            channels.begin();
+        }
         match &mut self.side {
             Side::Viewer(_) => {
                 if let Some(stream) = core.streams.get_mut(&self.stream) {
@@ -335,7 +346,7 @@ impl Session {
         let Session {
             side: Side::Publisher(publisher),
             role: Role::Publish { epoch },
-            connection: Connection::Media(rtc),
+            connection: Connection::Media(rtc, _),
             stream,
             ..
         } = self

@@ -163,5 +163,6 @@ impl Core {
             self.wanted.push((id, LAYERS_ALL));
         }
         self.layered.push(id);
+        self.end_channels(id);
     }
 }

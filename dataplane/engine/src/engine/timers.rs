@@ -152,6 +152,9 @@ impl Session {
         self.look_at_layers(now, core);
         self.release(now, core);
         self.catch_up_when_due(now, core);
+        if self.channels_due.is_some_and(|due| due <= now) {
+            self.channels_time(now, key, core);
+        }
         if self.connection_due.is_some_and(|due| due <= now) {
             if self.connection.time(now).is_err() {
                 self.closing = Some(if self.is_connected() {

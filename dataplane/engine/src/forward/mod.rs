@@ -2,6 +2,7 @@
 //! requests, and each viewer's rewriting.
 
 pub mod batch;
+pub mod channels;
 pub mod choice;
 pub mod downlink;
 pub mod egress;

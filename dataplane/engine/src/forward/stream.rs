@@ -7,6 +7,7 @@ use whitewater_link::{
     Epoch, LAYERS_ALL, LAYERS_MAX, LayerState, MediaKind, ShardIndex, TrackDescription,
 };
 
+use super::channels::StreamChannels;
 use super::egress::{Packet, bit};
 use super::keyframe::KeyframeThrottle;
 use super::ring::Ring;
@@ -42,6 +43,8 @@ pub struct Stream {
     pub throttles: [KeyframeThrottle; LAYERS_MAX],
     /// When viewers that wait for a key frame ask again.
     pub retry_at: Option<Instant>,
+    /// Its data channels, once there are any.
+    pub channels: Option<Box<StreamChannels>>,
 }
 
 /// Where a publisher is.
@@ -69,6 +72,9 @@ impl Stream {
             self.layers = Default::default();
             self.layers_wanted.clear();
             self.layers_asked = LAYERS_ALL;
+            if let Some(channels) = &mut self.channels {
+                channels.open.clear();
+            }
         }
         self.epoch = Some(epoch);
         self.source = Some(source);

@@ -13,14 +13,14 @@ use str0m::rtp::RtpPacket;
 use str0m::{Event, Input, Output, Rtc};
 use whitewater_sdp::{DtlsRole, Plan, Role};
 
-use super::keys::{self, KeyCell};
+use super::keys::{self, AppData, KeyCell, Records};
 use super::webrtc::{self, Identity};
 
 /// What secures a session.
 pub enum Connection {
-    /// Handshake, SRTP and RTCP of a publisher.
-    Media(Box<Rtc>),
-    /// The handshake of a viewer.
+    /// Handshake, SRTP and RTCP of a publisher; and its data channels' records, if it has any.
+    Media(Box<Rtc>, Option<Box<Records>>),
+    /// The handshake of a viewer, and its data channels' records.
     Handshake(Box<Handshake>),
 }
 
@@ -36,6 +36,8 @@ pub enum Step {
     Connected,
     /// Media.
     Packet(RtpPacket),
+    /// Application data: an SCTP packet.
+    Record(Vec<u8>),
     /// The peer said good-bye.
     Closed,
     /// Something that needs nothing done.
@@ -63,7 +65,8 @@ impl Connection {
         match plan.role {
             Role::Publish => {
                 let (rtc, keys) = webrtc::build(plan, identity, now).map_err(broken)?;
-                Ok((Connection::Media(rtc), keys))
+                let records = plan.application().map(|_| Box::default());
+                Ok((Connection::Media(rtc, records), keys))
             }
             Role::Subscribe => {
                 let (handshake, keys) = Handshake::new(plan, identity, now)?;
@@ -78,7 +81,7 @@ impl Connection {
     /// The library's.
     pub fn open(&mut self, now: Instant, crypto: &CryptoProvider) -> Result<(), Broken> {
         match self {
-            Connection::Media(rtc) => webrtc::connect_path(rtc, crypto, now).map_err(broken),
+            Connection::Media(rtc, _) => webrtc::connect_path(rtc, crypto, now).map_err(broken),
             Connection::Handshake(handshake) => {
                 handshake.open = true;
                 handshake.dtls.handle_timeout(now).map_err(broken)
@@ -92,7 +95,7 @@ impl Connection {
     /// What is wrong with it; the connection may still be [alive](Self::is_alive).
     pub fn receive(&mut self, now: Instant, bytes: &[u8]) -> Result<(), Broken> {
         match self {
-            Connection::Media(rtc) => webrtc::receive(rtc, now, bytes).map_err(broken),
+            Connection::Media(rtc, _) => webrtc::receive(rtc, now, bytes).map_err(broken),
             Connection::Handshake(handshake) => {
                 // It takes no time with a packet: what it answers is timed from here.
                 handshake.dtls.handle_timeout(now).map_err(broken)?;
@@ -107,7 +110,7 @@ impl Connection {
     /// When that is too much for the connection.
     pub fn time(&mut self, now: Instant) -> Result<(), Broken> {
         match self {
-            Connection::Media(rtc) => rtc.handle_input(Input::Timeout(now)).map_err(broken),
+            Connection::Media(rtc, _) => rtc.handle_input(Input::Timeout(now)).map_err(broken),
             Connection::Handshake(handshake) => handshake.dtls.handle_timeout(now).map_err(broken),
         }
     }
@@ -118,25 +121,35 @@ impl Connection {
     /// Why the connection is over.
     pub fn poll(&mut self, send: &mut dyn FnMut(&[u8])) -> Result<Step, Broken> {
         match self {
-            Connection::Media(rtc) => Ok(match rtc.poll_output().map_err(broken)? {
-                Output::Timeout(at) => Step::Idle(Some(at)),
-                Output::Transmit(transmit) => {
-                    send(&transmit.contents);
-                    Step::Other
-                }
-                Output::Event(Event::Connected) => Step::Connected,
-                Output::Event(Event::RtpPacket(packet)) => Step::Packet(packet),
-                Output::Event(Event::Closed) => Step::Closed,
-                Output::Event(_) => Step::Other,
+            Connection::Media(rtc, records) => Ok(match poll_media(rtc, records)? {
+                Polled::Record(record) => Step::Record(record),
+                Polled::Output(output) => step(output, send),
             }),
             Connection::Handshake(handshake) => handshake.poll(send),
+        }
+    }
+
+    /// Sends application data, in what is polled next. At most a handful before that.
+    pub fn send(&mut self, now: Instant, record: bytes::Bytes) {
+        match self {
+            Connection::Media(rtc, records) => {
+                if let Some(records) = records {
+                    records.to_send.push_back(record);
+                    // The library looks at its DTLS when it has reason to.
+                    let _ = rtc.handle_input(Input::Timeout(now));
+                }
+            }
+            Connection::Handshake(handshake) => {
+                // What DTLS does not take is lost, and sent again by SCTP.
+                let _ = handshake.dtls.send_application_data(&record);
+            }
         }
     }
 
     /// Says good-bye: DTLS close_notify, in what is polled next.
     pub fn close(&mut self, now: Instant) {
         match self {
-            Connection::Media(rtc) => {
+            Connection::Media(rtc, _) => {
                 let _ = rtc.close();
                 let _ = rtc.handle_input(Input::Timeout(now));
             }
@@ -149,7 +162,7 @@ impl Connection {
     /// False when it has failed for good.
     pub fn is_alive(&self) -> bool {
         match self {
-            Connection::Media(rtc) => rtc.is_alive(),
+            Connection::Media(rtc, _) => rtc.is_alive(),
             Connection::Handshake(handshake) => !handshake.dtls.is_closed(),
         }
     }
@@ -157,9 +170,48 @@ impl Connection {
     /// The library's connection, for what is particular to publishers.
     pub fn media(&mut self) -> Option<&mut Rtc> {
         match self {
-            Connection::Media(rtc) => Some(rtc),
+            Connection::Media(rtc, _) => Some(rtc),
             Connection::Handshake(_) => None,
         }
+    }
+}
+
+/// What the library or its DTLS brought.
+#[allow(clippy::large_enum_variant, reason = "as of `Step`")]
+enum Polled {
+    Output(Output),
+    Record(Vec<u8>),
+}
+
+fn step(output: Output, send: &mut dyn FnMut(&[u8])) -> Step {
+    match output {
+        Output::Timeout(at) => Step::Idle(Some(at)),
+        Output::Transmit(transmit) => {
+            send(&transmit.contents);
+            Step::Other
+        }
+        Output::Event(Event::Connected) => Step::Connected,
+        Output::Event(Event::RtpPacket(packet)) => Step::Packet(packet),
+        Output::Event(Event::Closed) => Step::Closed,
+        Output::Event(_) => Step::Other,
+    }
+}
+
+fn poll_media(rtc: &mut Rtc, records: &mut Option<Box<Records>>) -> Result<Polled, Broken> {
+    let Some(records) = records else {
+        return rtc.poll_output().map(Polled::Output).map_err(broken);
+    };
+    if let Some(record) = records.received.pop_front() {
+        return Ok(Polled::Record(record));
+    }
+    let output = keys::passing(records, || rtc.poll_output()).map_err(broken)?;
+    match (output, records.received.is_empty()) {
+        // What was brought meanwhile comes first; the library is idle the next time too.
+        (Output::Timeout(_), false) => {
+            let record = records.received.pop_front();
+            Ok(Polled::Record(record.unwrap_or_default()))
+        }
+        (output, _) => Ok(Polled::Output(output)),
     }
 }
 
@@ -190,7 +242,7 @@ impl Handshake {
         let expected = webrtc::fingerprint(plan);
         let expected = expected.ok_or_else(|| Broken("no usable fingerprint".to_owned()))?;
         let (certificate, crypto) = (&identity.certificate, identity.crypto.clone());
-        let (dtls, keys) = keys::tapped(|| {
+        let (dtls, keys) = keys::tapped(AppData::Passed, || {
             let version = str0m::crypto::dtls::DtlsVersion::Dtls12;
             let provider = crypto.dtls_provider;
             provider.new_dtls(certificate, now, version, Some(RECORD_SIZE))
@@ -237,7 +289,9 @@ impl Handshake {
             DtlsOutput::BufferTooSmall { needed } => {
                 return Err(Broken(format!("a certificate of {needed} bytes")));
             }
-            // There are no data channels.
+            DtlsOutput::ApplicationData(record) if self.stage == Stage::Secured => {
+                return Ok(Step::Record(record.to_vec()));
+            }
             _ => {}
         }
         Ok(Step::Other)

@@ -2,9 +2,11 @@
 //!
 //! str0m derives the SRTP keys inside and has no way to hand them out; its DTLS provider is
 //! ours to choose, so a wrapper around the stock one keeps a copy of the keying material
-//! (RFC 5764 §4.2) as it passes.
+//! (RFC 5764 §4.2) as it passes. Data channels of publishers go the same way: the wrapper takes their
+//! records out before str0m sees them, and puts ours in ([`Records`]).
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -46,6 +48,24 @@ impl fmt::Debug for KeyCell {
     }
 }
 
+/// Application data of one connection that is polled by the library: SCTP packets (RFC 8261).
+#[derive(Debug, Default)]
+pub struct Records {
+    /// What the peer sent, each of one record; at most [`limits::RECORDS_PER_POLL_MAX`] of them.
+    pub received: VecDeque<Vec<u8>>,
+    /// What is to be sent.
+    pub to_send: VecDeque<bytes::Bytes>,
+}
+
+/// Runs `poll`, in which the library asks its DTLS for output, with the records of this connection
+/// in reach.
+pub fn passing<T>(records: &mut Records, poll: impl FnOnce() -> T) -> T {
+    PASSING.with(|passing| passing.replace(Some(std::mem::take(records))));
+    let polled = poll();
+    *records = PASSING.with(RefCell::take).unwrap_or_default();
+    polled
+}
+
 /// The crypto of every connection: aws-lc-rs, with its DTLS tapped.
 pub fn provider() -> Arc<CryptoProvider> {
     let mut provider = str0m::crypto::from_feature_flags();
@@ -53,11 +73,21 @@ pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(provider)
 }
 
+/// Whether application data is for the library that uses DTLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AppData {
+    /// It is.
+    #[default]
+    Passed,
+    /// It is kept from it, for [`passing`].
+    Taken,
+}
+
 /// Runs `build`, which makes exactly one DTLS instance on this thread, and returns the cell its
 /// keys will appear in.
-pub fn tapped<T>(build: impl FnOnce() -> T) -> (T, KeyCell) {
+pub fn tapped<T>(app_data: AppData, build: impl FnOnce() -> T) -> (T, KeyCell) {
     let cell = KeyCell::default();
-    NEXT.with(|next| next.replace(Some(cell.clone())));
+    NEXT.with(|next| next.replace(Some((cell.clone(), app_data))));
     let built = build();
     NEXT.with(|next| next.replace(None));
     (built, cell)
@@ -65,7 +95,9 @@ pub fn tapped<T>(build: impl FnOnce() -> T) -> (T, KeyCell) {
 
 thread_local! {
     /// Hands the cell to the provider, whose `new_dtls` has no argument it could travel in.
-    static NEXT: RefCell<Option<KeyCell>> = const { RefCell::new(None) };
+    static NEXT: RefCell<Option<(KeyCell, AppData)>> = const { RefCell::new(None) };
+    /// The records of the connection that is polled on this thread now.
+    static PASSING: RefCell<Option<Records>> = const { RefCell::new(None) };
 }
 
 static TAP: TapProvider = TapProvider;
@@ -109,14 +141,46 @@ impl DtlsProvider for TapProvider {
             DtlsVersion::Dtls13 => Dtls::new_13(config, certificate, now),
             _ => Dtls::new_auto(config, certificate, now),
         };
-        let cell = NEXT.with(|next| next.take()).unwrap_or_default();
-        Ok(Box::new(TapInstance { inner, cell }))
+        let (cell, app_data) = NEXT.with(|next| next.take()).unwrap_or_default();
+        Ok(Box::new(TapInstance {
+            inner,
+            cell,
+            app_data,
+            is_connected: false,
+        }))
     }
 }
 
 struct TapInstance {
     inner: Dtls,
     cell: KeyCell,
+    app_data: AppData,
+    is_connected: bool,
+}
+
+impl TapInstance {
+    /// Puts the next record of ours in. One at a time: each is sent before the next.
+    fn put_in(&mut self) {
+        let next = |passing: &RefCell<Option<Records>>| {
+            let mut passing = passing.borrow_mut();
+            passing.as_mut()?.to_send.pop_front()
+        };
+        if let Some(record) = PASSING.with(next) {
+            // What DTLS does not take is lost, and sent again by SCTP.
+            let _ = self.inner.send_application_data(&record);
+        }
+    }
+
+    /// Takes a record of the peer's out.
+    fn take_out(record: &[u8]) {
+        PASSING.with(|passing| {
+            if let Some(records) = passing.borrow_mut().as_mut()
+                && records.received.len() < limits::RECORDS_PER_POLL_MAX
+            {
+                records.received.push_back(record.to_vec());
+            }
+        });
+    }
 }
 
 /// The library's has the keys in it.
@@ -136,13 +200,26 @@ impl DtlsInstance for TapInstance {
     }
 
     fn poll_output<'a>(&mut self, buf: &'a mut [u8]) -> DtlsOutput<'a> {
+        let takes = self.app_data == AppData::Taken && self.is_connected;
+        if takes {
+            self.put_in();
+        }
         let output = self.inner.poll_output(buf);
-        if let DtlsOutput::KeyingMaterial(material, profile) = &output {
-            // A second export would be a renegotiation, which DTLS-SRTP does not have.
-            let _ = self.cell.0.set(Keys {
-                profile: *profile,
-                material: material.to_vec(),
-            });
+        match &output {
+            DtlsOutput::KeyingMaterial(material, profile) => {
+                // A second export would be a renegotiation, which DTLS-SRTP does not have.
+                let _ = self.cell.0.set(Keys {
+                    profile: *profile,
+                    material: material.to_vec(),
+                });
+            }
+            DtlsOutput::Connected => self.is_connected = true,
+            DtlsOutput::ApplicationData(record) if takes => {
+                Self::take_out(record);
+                // Heard before, and so without a meaning.
+                return DtlsOutput::Connected;
+            }
+            _ => {}
         }
         output
     }

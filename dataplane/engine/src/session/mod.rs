@@ -1,6 +1,7 @@
 //! One peer connection on its shard.
 
 pub mod agent;
+pub mod channels;
 pub mod connection;
 pub mod dialler;
 pub mod ice;
@@ -32,6 +33,7 @@ use crate::forward::layers::IngressLayer;
 use crate::limits;
 
 use agent::Agent;
+use channels::Channels;
 use connection::Connection;
 use keys::KeyCell;
 use outlet::Outlet;
@@ -60,6 +62,10 @@ pub struct Session {
     pub admitted_at: Instant,
     /// When anything authenticated was last heard.
     pub heard_at: Instant,
+    /// Data channels, if any were negotiated.
+    pub channels: Option<Box<Channels>>,
+    /// When they want to be looked at.
+    pub channels_due: Option<Instant>,
     /// When the connection wants to be called.
     pub connection_due: Option<Instant>,
     /// The earliest wheel entry.
@@ -214,6 +220,8 @@ impl Session {
             role: admission.role,
             tagged_mid: plan.tagged_mid().unwrap_or_default().to_owned(),
             dtls_role: plan.dtls_role,
+            channels: Channels::new(plan, admission.ice.port().is_some()),
+            channels_due: None,
             connection: admission.connection,
             ice: admission.ice,
             local,
@@ -245,6 +253,7 @@ impl Session {
     pub fn due(&self, config: &Config) -> Instant {
         let house = self.house_due(config);
         let due = self.connection_due.map_or(house, |at| at.min(house));
+        let due = self.channels_due.map_or(due, |at| at.min(due));
         self.ice.due().map_or(due, |at| due.min(at))
     }
 

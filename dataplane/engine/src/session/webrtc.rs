@@ -16,7 +16,7 @@ use str0m::rtp::ExtensionMap;
 use str0m::{Candidate, IceCreds, Input, Rtc, RtcConfig, RtcError};
 use whitewater_sdp::{CodecPlan, DtlsRole, HashFunction, Plan, TrackPlan};
 
-use super::keys::{self, KeyCell};
+use super::keys::{self, AppData, KeyCell};
 use crate::forward::extension;
 
 /// What every connection of a process shares.
@@ -83,7 +83,7 @@ pub fn build(
     }
     config = config.set_extension_map(extensions);
 
-    let (mut rtc, keys) = keys::tapped(|| Box::new(config.build(now)));
+    let (mut rtc, keys) = keys::tapped(AppData::Taken, || Box::new(config.build(now)));
     if let Ok(candidate) = Candidate::host(INNER_LOCAL, Protocol::Udp) {
         rtc.add_local_candidate(candidate);
     }
