@@ -31,7 +31,7 @@ function follow(next) {
   });
 }
 
-globalThis.publish = async (url, { codec = '', bitrateMax = 800_000, width = 320, height = 240, kinds = ['audio', 'video'], token = '', onlyOffer = '', scalabilityMode = '', layers = [], onlyTcp = false } = {}) => {
+globalThis.publish = async (url, { codec = '', bitrateMax = 800_000, width = 320, height = 240, kinds = ['audio', 'video'], token = '', onlyOffer = '', scalabilityMode = '', layers = [], onlyTcp = false, channels = [] } = {}) => {
   const stream = await navigator.mediaDevices.getUserMedia({
     audio: kinds.includes('audio') && { echoCancellation: false, noiseSuppression: false, autoGainControl: false },
     video: kinds.includes('video') && { width, height, frameRate: 20 },
@@ -43,14 +43,16 @@ globalThis.publish = async (url, { codec = '', bitrateMax = 800_000, width = 320
   if (layers.length > 0) session.addEventListener('connection', ({ detail }) => encodeTimes(detail.pc, layers), { once: true });
   if (onlyOffer) session.addEventListener('connection', ({ detail }) => limitOffer(detail.pc, onlyOffer), { once: true });
   if (onlyTcp) session.addEventListener('connection', ({ detail }) => leaveTcpAlone(detail.pc));
+  if (channels.length > 0) session.addEventListener('connection', ({ detail }) => openChannels(detail.pc, channels));
   await session.start();
   await connected();
 };
 
-globalThis.watch = async (url, { token = '', onlyOffer = '', kinds = ['audio', 'video'], onlyTcp = false } = {}) => {
+globalThis.watch = async (url, { token = '', onlyOffer = '', kinds = ['audio', 'video'], onlyTcp = false, channels = [] } = {}) => {
   follow(new Viewer(url, { token, kinds }));
   if (onlyOffer) session.addEventListener('connection', ({ detail }) => limitOffer(detail.pc, onlyOffer), { once: true });
   if (onlyTcp) session.addEventListener('connection', ({ detail }) => leaveTcpAlone(detail.pc));
+  if (channels.length > 0) session.addEventListener('connection', ({ detail }) => openChannels(detail.pc, channels));
   session.addEventListener('media', ({ detail }) => {
     if (video.srcObject !== detail.stream) video.srcObject = detail.stream;
     video.play().catch((error) => console.log(`play: ${error.message}`));
@@ -105,6 +107,35 @@ function leaveTcpAlone(pc) {
     return set({ type, sdp: sdp.split('\r\n').filter(kept).join('\r\n') });
   };
 }
+
+// Data channels: those this page opens, those it is opened, and what is said on them.
+const open = new Map();
+const heard = [];
+const closed = [];
+function openChannels(pc, channels) {
+  pc.addEventListener('datachannel', ({ channel }) => listen(channel));
+  for (const { label, ...init } of channels) listen(pc.createDataChannel(label, init));
+}
+function listen(channel) {
+  const { label } = channel;
+  channel.binaryType = 'arraybuffer';
+  channel.addEventListener('open', () => open.set(label, channel));
+  if (channel.readyState === 'open') open.set(label, channel);
+  channel.addEventListener('close', () => {
+    closed.push(label);
+    if (open.get(label) === channel) open.delete(label);
+  });
+  channel.addEventListener('message', ({ data }) => {
+    const text = typeof data === 'string';
+    heard.push(text ? { label, text: data } : { label, bytes: [...new Uint8Array(data).slice(0, 8)], size: data.byteLength });
+  });
+}
+globalThis.channels = () => [...open.values()].map(({ label, id, ordered, maxRetransmits, maxPacketLifeTime, protocol, negotiated }) => ({ label, id, ordered, maxRetransmits, maxPacketLifeTime, protocol, negotiated }));
+globalThis.say = (label, data) => open.get(label).send(typeof data === 'number' ? new Uint8Array(data).fill(7) : data);
+globalThis.hush = (label) => open.get(label).close();
+globalThis.heard = () => heard;
+globalThis.closedChannels = () => closed;
+globalThis.sctpMessageSize = () => session.pc.sctp?.maxMessageSize;
 
 // When pictures came to the screen. The gaps between them are what a person sees as black or frozen.
 const shownAt = [];
