@@ -384,6 +384,30 @@ const SHARD_METRICS: &[ShardMetric] = &[
         |run| run.steered,
     ),
     (
+        "whitewater_data_received_total",
+        "counter",
+        "Messages from peers on data channels.",
+        |run| run.data_received.packets,
+    ),
+    (
+        "whitewater_data_received_bytes_total",
+        "counter",
+        "Their bytes.",
+        |run| run.data_received.bytes,
+    ),
+    (
+        "whitewater_data_sent_total",
+        "counter",
+        "Messages taken for peers on data channels, once for each of them.",
+        |run| run.data_sent.packets,
+    ),
+    (
+        "whitewater_data_sent_bytes_total",
+        "counter",
+        "Their bytes.",
+        |run| run.data_sent.bytes,
+    ),
+    (
         "whitewater_tcp_connections",
         "gauge",
         "ICE TCP connections now.",

@@ -273,6 +273,8 @@ impl Shard {
             tcp_dropped: tcp(|counters| &counters.dropped),
             sessions: session_level.sessions,
             steered: session_level.steered,
+            data_received: session_level.data_received,
+            data_sent: session_level.data_sent,
             panics: session_level.panics + self.run.panics,
             send_dropped: self.run.send_dropped + self.far.dropped(),
             ..self.run.clone()

@@ -32,11 +32,11 @@ pub fn sdp_offer(data: &[u8]) {
         assert_eq!(media_count(&answer), offer.mids().count());
 
         let tracks: Vec<_> = plan.tracks().cloned().collect();
-        let counter_offer = render_offer(&tracks, Direction::SendOnly, &local);
+        let counter_offer = render_offer(&tracks, Direction::SendOnly, None, &local);
         assert_lines(&counter_offer);
         for direction in [Direction::SendOnly, Direction::RecvOnly] {
-            let _ = judge_answer(&tracks, direction, text, &limits, &capabilities);
-            let _ = judge_answer(&tracks, direction, &answer, &limits, &capabilities);
+            let _ = judge_answer(&tracks, direction, None, text, &limits, &capabilities);
+            let _ = judge_answer(&tracks, direction, None, &answer, &limits, &capabilities);
         }
     }
 }

@@ -1,11 +1,14 @@
 // Data channels between browsers, through the server.
 
 import assert from 'node:assert/strict';
+import { fileURLToPath } from 'node:url';
 import { test } from 'node:test';
 
-import { assertFlows, probe, publish, scenario, stage, watch } from './browser.mjs';
+import { moreFrames, probe, publish, scenario, stage, watch } from './browser.mjs';
 import { streamInfo } from './server.mjs';
-import { pause, until } from './tools.mjs';
+import { finished, missing, pause, run, until, venvPython } from './tools.mjs';
+
+const AIORTC = fileURLToPath(new URL('./clients/aiortc_peer.py', import.meta.url));
 
 const say = (page, label, data) => page.evaluate(([to, what]) => globalThis.say(to, what), [label, data]);
 const heard = (page) => page.evaluate(() => globalThis.heard());
@@ -64,7 +67,7 @@ test('data channels', async (suite) => {
     assert.deepEqual(await hears(publisher, 3), [
       { label: 'chat', text: 'one' }, { label: 'chat', bytes: Array(8).fill(7), size: 200_000 }, { label: 'game', text: '' },
     ]);
-    for (const viewer of viewers) await assertFlows(viewer);
+    for (const viewer of viewers) await moreFrames(viewer, 5);
     const stream = await streamInfo(server, 'data');
     assert.ok([...stream.publish.sessions, ...stream.subscribe.sessions].every(({ hasDataChannel }) => hasDataChannel));
     assert.equal(await publisher.evaluate(() => globalThis.sctpMessageSize()), 262_144);
@@ -111,5 +114,31 @@ test('data channels', async (suite) => {
     assert.deepEqual(await hears(publisher, 1), [{ label: 'agreed', text: 'first' }]);
     await say(publisher, 'agreed', 3);
     for (const viewer of viewers) assert.deepEqual(await hears(viewer, 1), [{ label: 'agreed', bytes: [7, 7, 7], size: 3 }]);
+  });
+
+  await scenario(suite, 'aiortc talks with pages, as a publisher and as a viewer', {}, async ({ context, open }) => {
+    const python = venvPython();
+    if (!python) return missing(context, 'no .venv with aiortc: run setup.sh');
+    const publisher = run(python, [AIORTC, 'publish', `${server.base}whip/echo`, 'VP8', 'echo']);
+    try {
+      await until('the publisher to connect', () => /^connected$/m.test(publisher.output), 20_000);
+      const viewer = await open(shared);
+      await watch(viewer, server, 'echo', { channels: [{ label: 'own' }] });
+      await until('the channel', async () => (await labels(viewer)).includes('echo'));
+      await say(viewer, 'echo', 'h\u00e4llo');
+      await say(viewer, 'echo', 5000);
+      assert.deepEqual(await hears(viewer, 2), [{ label: 'echo', text: 'h\u00e4llo' }, { label: 'echo', bytes: Array(8).fill(7), size: 5000 }]);
+    } finally {
+      await publisher.stop();
+    }
+
+    const page = await open(shared);
+    await publish(page, server, 'to-aiortc', { channels: [{ label: 'echo' }] });
+    const viewer = run(python, [AIORTC, 'watch', `${server.base}whep/to-aiortc`, '6', 'echo']);
+    assert.deepEqual(await hears(page, 1), [{ label: 'echo', text: 'hello' }]);
+    await say(page, 'echo', 'welcome');
+    await say(page, 'echo', 3);
+    const { output } = await finished(viewer);
+    assert.deepEqual(JSON.parse(output.trim().split('\n').pop()).heard, ['welcome', [7, 7, 7]], output);
   });
 });

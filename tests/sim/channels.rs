@@ -1,8 +1,9 @@
 //! Data channels: from the publisher to everybody, from everybody to the publisher.
 
 use whitewater_simnet::engine::drops::DropReason;
+use whitewater_simnet::link_types::StreamId;
 use whitewater_simnet::str0m::channel::{ChannelConfig, Reliability};
-use whitewater_simnet::{Link, PeerConfig, PeerId, World};
+use whitewater_simnet::{Far, Link, PeerConfig, PeerId, World};
 
 use super::{SEEDS, ms, secs};
 
@@ -205,7 +206,7 @@ fn loss_delays_reliable_messages_and_media_goes_on() {
         let publisher = publisher(&mut world, &[labelled("chat")]);
         let config = with(&[labelled("mine")]);
         let viewer = world.watch("cam", &config, Link::good().loss(0.1));
-        let joined = world.run_until(secs(10), |world| labels(world, viewer).contains(&"chat"));
+        let joined = world.run_until(secs(30), |world| labels(world, viewer).contains(&"chat"));
         assert!(joined, "seed {seed}");
         let texts: Vec<String> = (0..100).map(|n| n.to_string()).collect();
         for text in &texts {
@@ -297,5 +298,58 @@ fn whoever_vanishes_leaves_nothing_behind() {
         world.vanish(publisher);
         world.run_for(secs(45));
         world.assert_quiescent();
+    }
+}
+
+#[test]
+fn channels_without_end_are_refused_and_media_goes_on() {
+    for seed in SEEDS {
+        let mut world = World::with_shards(seed, 2);
+        let publisher = publisher(&mut world, &[labelled("chat")]);
+        let viewer = viewer(&mut world, &[labelled("mine")]);
+        world.run_for(secs(3));
+        let calm_at = world.now;
+        for n in 0..300 {
+            world.open_channel(publisher, labelled(&n.to_string()));
+            world.open_channel(viewer, labelled(&n.to_string()));
+            if n % 10 == 0 {
+                world.run_for(ms(50));
+            }
+        }
+        world.run_for(secs(10));
+        assert!(world.drops(DropReason::DataRefused) > 200, "seed {seed}");
+        assert!(world.talk(publisher).open.len() <= 16, "seed {seed}");
+        assert!(world.talk(viewer).open.len() <= 16, "seed {seed}");
+        assert!(world.watched(viewer).freeze_between(calm_at, world.now) < ms(200));
+        world.close_down();
+    }
+}
+
+#[test]
+fn channels_pass_through_another_node_both_ways() {
+    for seed in SEEDS {
+        let mut world = World::with_shards(seed, 2);
+        let mut far = Far::new(&world, seed, Link::good());
+        let publisher = publisher(&mut world, &[labelled("chat")]);
+        let config = with(&[labelled("mine")]);
+        let near = world.watch("cam", &config, Link::good());
+        far.run_for(&mut world, secs(1));
+        far.pull(&mut world, "cam", StreamId(1));
+        far.run_for(&mut world, secs(2));
+        far.push(&mut world, "copy", StreamId(1));
+        far.run_for(&mut world, secs(2));
+        let viewer = world.watch("copy", &config, Link::good());
+        far.run_for(&mut world, secs(3));
+        assert_eq!(labels(&world, viewer), ["chat", "mine"], "seed {seed}");
+        assert!(world.say(publisher, "chat", "down"));
+        assert!(world.say(viewer, "chat", "up"));
+        far.run_for(&mut world, secs(1));
+        for viewer in [near, viewer] {
+            assert_eq!(world.talk(viewer).texts("chat"), ["down"], "seed {seed}");
+        }
+        assert_eq!(world.talk(publisher).texts("chat"), ["up"], "seed {seed}");
+        world.hush(publisher, "chat");
+        far.run_for(&mut world, secs(3));
+        assert_eq!(labels(&world, viewer), ["mine"], "seed {seed}");
     }
 }

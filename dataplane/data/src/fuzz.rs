@@ -10,10 +10,10 @@ use whitewater_link::{ChannelTerms, DataKind, DataMessage, Order, Reliability};
 
 use crate::{Begins, Config, Event, Ids, Peer, limits};
 
-/// A list of things to do to a peer that watches: packets of its other side, time, and what our
+/// A list of things to do from `now` on to a peer that watches: packets of its other side, time, and what our
 /// side does.
-pub fn packets(data: &[u8]) {
-    let mut scene = Scene::new();
+pub fn packets(now: Instant, data: &[u8]) {
+    let mut scene = Scene::new(now);
     let mut input = data;
     for _ in 0..OPERATIONS_MAX {
         let Some((&operation, rest)) = input.split_first() else {
@@ -65,8 +65,7 @@ struct Scene {
 }
 
 impl Scene {
-    fn new() -> Self {
-        let now = Instant::now();
+    fn new(now: Instant) -> Self {
         let mut peer = Peer::new(Config::new(Begins::There, Ids::Odd));
         let mut other = Peer::new(Config::new(Begins::Here, Ids::Even));
         let (mut tag, mut tsn) = ([0; 4], 0);
@@ -265,7 +264,7 @@ mod tests {
                 state.to_be_bytes()[0]
             });
             let bytes: Vec<u8> = random.take(2_000).collect();
-            packets(&bytes);
+            packets(Instant::now(), &bytes);
             dcep(&bytes);
         }
     }
@@ -279,7 +278,10 @@ mod tests {
         let seeds = std::fs::read_dir(folder).expect("the seeds are there");
         let mut count = 0;
         for seed in seeds {
-            packets(&std::fs::read(seed.unwrap().path()).unwrap());
+            packets(
+                Instant::now(),
+                &std::fs::read(seed.unwrap().path()).unwrap(),
+            );
             count += 1;
         }
         assert!(count >= 3);

@@ -423,10 +423,8 @@ impl Peer {
                     self.end();
                 }
             }
-            StreamEvent::Readable { id } => {
-                if !self.readable.contains(&id) {
-                    self.readable.push_back(id);
-                }
+            StreamEvent::Readable { id } if !self.readable.contains(&id) => {
+                self.readable.push_back(id);
             }
             StreamEvent::Finished { id } => {
                 // RFC 8831 §6.7: the peer's direction is reset, ours follows.

@@ -193,13 +193,14 @@ impl<R: Rng> Negotiator<R> {
             &credentials,
             candidates,
         );
-        let text = render_offer(&tracks, Direction::SendOnly, &local);
+        let text = render_offer(&tracks, Direction::SendOnly, None, &local);
         let counter_offer = OpenOffer {
             stream: negotiate.stream,
             role: Role::Subscribe,
             socket: None,
             shard,
             tracks,
+            data: None,
             senders,
             credentials,
             local,
@@ -248,7 +249,8 @@ impl<R: Rng> Negotiator<R> {
             ..capabilities.clone()
         };
         let (text, limits) = (&answer.answer, &self.limits);
-        let judged = judge_answer(&waiting.tracks, direction, text, limits, &capabilities);
+        let (tracks, data) = (&waiting.tracks, waiting.data.as_deref());
+        let judged = judge_answer(tracks, direction, data, text, limits, &capabilities);
         let plan = judged.map_err(|refusal| match refusal {
             whitewater_sdp::Refusal::Malformed(why) => Refusal::Malformed(why.to_string()),
             whitewater_sdp::Refusal::Unsupported(why) => Refusal::Unsupported(why.to_string()),

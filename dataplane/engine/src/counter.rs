@@ -21,6 +21,7 @@ pub(crate) struct Publications {
 struct Publication {
     epoch: Epoch,
     tracks: Vec<TrackPlan>,
+    has_data: bool,
 }
 
 impl Publications {
@@ -37,7 +38,12 @@ impl Publications {
             }
         }
         let tracks = plan.tracks().cloned().collect();
-        self.by_stream.insert(stream, Publication { epoch, tracks });
+        let publication = Publication {
+            epoch,
+            tracks,
+            has_data: plan.application().is_some(),
+        };
+        self.by_stream.insert(stream, publication);
     }
 
     pub(crate) fn forget(&mut self, stream: StreamId) {
@@ -48,6 +54,12 @@ impl Publications {
     pub(crate) fn tracks(&self, stream: StreamId, live: &Live) -> Option<&[TrackPlan]> {
         let known = self.by_stream.get(&stream)?;
         (known.epoch == live.epoch).then_some(&known.tracks)
+    }
+
+    /// Whether that publisher has data channels.
+    pub(crate) fn has_data(&self, stream: StreamId, live: &Live) -> bool {
+        let known = self.by_stream.get(&stream);
+        known.is_some_and(|known| known.epoch == live.epoch && known.has_data)
     }
 }
 
@@ -77,6 +89,8 @@ pub(crate) struct OpenOffer {
     pub(crate) socket: Option<OwnSocket>,
     pub(crate) shard: ShardIndex,
     pub(crate) tracks: Vec<TrackPlan>,
+    /// The mid of the section for data channels, if one is offered.
+    pub(crate) data: Option<String>,
     pub(crate) senders: Vec<SenderSsrcs>,
     pub(crate) credentials: Credentials,
     pub(crate) local: Local,

@@ -5,7 +5,7 @@ use std::time::Instant;
 use rand::Rng;
 use whitewater_link::{Answer, MakeOffer, Refusal, Role, ShardIndex};
 use whitewater_sdp::{
-    Direction, HostCandidate, Plan, render_offer, tracks_for_viewers, tracks_to_receive,
+    Direction, HostCandidate, Plan, TrackPlan, render_offer, tracks_for_viewers, tracks_to_receive,
 };
 
 use crate::admission::{Negotiator, credentials, hmac_sha1, lite_agent, remote_credentials};
@@ -67,19 +67,37 @@ impl<R: Rng> Negotiator<R> {
         // RFC 9725 §4.3: the client is a full agent. All its candidates are in the offer.
         local.ice.lite = false;
         local.ice.options = vec!["ice2".to_owned()];
-        let text = render_offer(&tracks, direction, &local);
+        let data = self.data_mid(wish, &tracks);
+        let text = render_offer(&tracks, direction, data.as_deref(), &local);
         let offer = OpenOffer {
             stream: wish.stream,
             role: wish.role,
             socket: Some(socket),
             shard,
             tracks,
+            data,
             senders,
             credentials,
             local,
         };
         self.keep_offer(wish.session, offer)?;
         Ok(text)
+    }
+
+    /// The mid of a section for data channels, where one is offered. A server that is asked for a
+    /// stream can turn it down; one that is sent a stream takes all or nothing (RFC 9725 §4.4.3),
+    /// so that it is asked only where the publisher has data channels.
+    fn data_mid(&self, wish: &MakeOffer, tracks: &[TrackPlan]) -> Option<String> {
+        let wanted = match wish.role {
+            Role::Publish { .. } => self.publish.data_channels,
+            Role::Subscribe => {
+                let live = wish.live.as_ref()?;
+                self.subscribe.data_channels && self.publications.has_data(wish.stream, live)
+            }
+        };
+        let is_free = |mid: &String| tracks.iter().all(|track| track.mid != *mid);
+        let mut mids = (0..).map(|n: u32| format!("data{n}"));
+        wanted.then(|| mids.find(is_free)).flatten()
     }
 
     /// Our side of ICE for the session that an answer leads to.

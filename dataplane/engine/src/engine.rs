@@ -22,7 +22,7 @@ use str0m::config::CryptoProvider;
 use whitewater_link::{
     CloseReason, Event, LAYERS_ALL, LAYERS_MAX, LayerState, LoopReport, MediaKind, PatchOutcome,
     PatchRefusal, PeerAddr, Relay, Report, RequestId, Role, Selection, SessionId, SessionState,
-    ShardIndex, StreamId, Transport,
+    ShardIndex, StreamId, Traffic, Transport,
 };
 use whitewater_rtp::demux::{Kind, StunView, classify};
 use whitewater_sdp::{Fragment, render_fragment};
@@ -163,6 +163,10 @@ struct Core {
     owed_at: Option<Instant>,
     /// What was said on data channels in this turn.
     told: Vec<talking::Told>,
+    /// Messages on data channels, from peers.
+    data_received: Traffic,
+    /// And to them.
+    data_sent: Traffic,
     /// Sessions whose wheel time has come.
     fired: Vec<u32>,
     /// Sessions to take out at the end of the turn.
@@ -204,6 +208,8 @@ impl Engine {
                 owed: Vec::new(),
                 owed_at: None,
                 told: Vec::new(),
+                data_received: Traffic::default(),
+                data_sent: Traffic::default(),
                 fired: Vec::new(),
                 leaving: Vec::new(),
                 out: Outbox::default(),
@@ -308,6 +314,8 @@ impl Engine {
             run: LoopReport {
                 sessions: self.sessions.len() as u64,
                 steered: self.core.steered,
+                data_received: self.core.data_received,
+                data_sent: self.core.data_sent,
                 panics: self.core.panics,
                 ..LoopReport::default()
             },

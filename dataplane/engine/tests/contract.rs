@@ -12,6 +12,7 @@ use whitewater_link::{CloseReason, PatchOutcome, SessionState};
 use whitewater_rtp::demux::{Kind, classify};
 use whitewater_rtp::rtcp::{Compound, packet_type};
 use whitewater_simnet::str0m::Rtc;
+use whitewater_simnet::str0m::channel::ChannelConfig;
 use whitewater_simnet::str0m::crypto::dtls::SrtpProfile;
 use whitewater_simnet::str0m::rtp::{
     Extension, ExtensionMap, ExtensionSerializer, ExtensionValues, VideoOrientation,
@@ -89,6 +90,36 @@ fn a_viewers_connection_carries_the_handshake_alone() {
             ));
         }
     }
+}
+
+#[test]
+fn records_of_data_channels_are_taken_out_before_the_library_sees_them() {
+    // The library knows nothing of channels that were not opened, and drops what is said on them.
+    let agreed = ChannelConfig {
+        label: "agreed".to_owned(),
+        negotiated: Some(5),
+        ..ChannelConfig::default()
+    };
+    let config = PeerConfig {
+        channels: vec![agreed],
+        ..PeerConfig::default()
+    };
+    let mut world = World::new(SEED);
+    let publisher = world.publish("cam", &config, Link::good());
+    let viewer = world.watch("cam", &config, Link::good());
+    world.run_for(secs(3));
+    for n in 0..50 {
+        assert!(world.say(publisher, "agreed", &n.to_string()));
+        world.run_for(Duration::from_millis(20));
+    }
+    world.run_for(secs(1));
+    assert_eq!(world.talk(viewer).texts("agreed").len(), 50);
+    // Its DTLS goes on as before, with media and with the good-bye.
+    assert!(world.watched(viewer).shown.len() > 60);
+    world.hang_up(publisher);
+    world.run_for(secs(1));
+    let closed = world.closed(publisher).map(|(_, reason)| reason);
+    assert_eq!(closed, Some(CloseReason::PeerClosed));
 }
 
 #[test]

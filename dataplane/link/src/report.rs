@@ -107,6 +107,10 @@ pub struct LoopReport {
     pub send_dropped: u64,
     /// Datagrams for another shard that were handed over.
     pub steered: u64,
+    /// Messages that peers sent on data channels.
+    pub data_received: Traffic,
+    /// Messages taken for peers on data channels, once for each of them.
+    pub data_sent: Traffic,
     /// Relay messages lost because a shard's queue was full.
     pub relay_dropped: u64,
     /// ICE TCP connections with this shard now.

@@ -242,7 +242,7 @@ impl Lines {
     }
 
     /// RFC 8841 §5: the data channel section, without its transport.
-    fn application(&mut self, application: &ApplicationPlan, local: &Local) {
+    pub(crate) fn application(&mut self, application: &ApplicationPlan, local: &Local) {
         self.line(format_args!(
             "m=application 9 {} {}",
             application.proto, application.format

@@ -11,7 +11,7 @@ use crate::judge::{Origin, judge_from};
 use crate::limits::Limits;
 use crate::local::Local;
 use crate::offer::Offer;
-use crate::plan::{Direction, ExtensionPlan, Feedback, Plan, TrackPlan};
+use crate::plan::{ApplicationPlan, Direction, ExtensionPlan, Feedback, Plan, TrackPlan};
 use crate::section::{OfferedDirection, Section};
 
 /// The tracks of an offer to viewers, made from those of a publisher.
@@ -98,13 +98,19 @@ fn add_mid(tracks: &mut [TrackPlan], capabilities: &Capabilities) {
 /// Shape: one section per track, all with this direction, in one BUNDLE group; lines end in CR LF.
 /// `tracks` are made by [`tracks_for_viewers`] or [`tracks_to_receive`](crate::tracks_to_receive);
 /// payload types, extension ids and parameters are taken from them, direction and simulcast are
-/// not. Their mids must differ.
+/// not. `data` is the mid of a last section for data channels. All mids must differ.
 ///
-/// Source: draft-ietf-wish-whep §4.3.2 (406), RFC 9429 §5.2.1 (initial offers).
+/// Source: draft-ietf-wish-whep §4.3.2 (406), RFC 9429 §5.2.1 (initial offers), RFC 8841 §5.
 #[must_use]
-pub fn render_offer(tracks: &[TrackPlan], direction: Direction, local: &Local) -> String {
+pub fn render_offer(
+    tracks: &[TrackPlan],
+    direction: Direction,
+    data: Option<&str>,
+    local: &Local,
+) -> String {
     let mut out = Lines::session(local);
-    let mids: Vec<&str> = tracks.iter().map(|track| track.mid.as_str()).collect();
+    let mids = tracks.iter().map(|track| track.mid.as_str());
+    let mids: Vec<&str> = mids.chain(data).collect();
     out.line(format_args!("a=group:BUNDLE {}", mids.join(" ")));
     let allow_mixed = tracks.iter().any(|track| track.extmap_allow_mixed);
     if allow_mixed {
@@ -116,10 +122,14 @@ pub fn render_offer(tracks: &[TrackPlan], direction: Direction, local: &Local) -
         // RFC 8842 §5.2: the offerer leaves the choice.
         out.transport(local, "actpass");
     }
+    if let Some(mid) = data {
+        out.application(&ApplicationPlan::of_ours(mid), local);
+        out.transport(local, "actpass");
+    }
     out.text
 }
 
-/// Judges the answer to an offer rendered from `tracks`.
+/// Judges the answer to an offer rendered from `tracks` and `data`.
 ///
 /// Shape: the plan has what the answer kept, in the answer's order of preference; sections the
 /// answer turned down or made inactive are rejected ones.
@@ -132,12 +142,13 @@ pub fn render_offer(tracks: &[TrackPlan], direction: Direction, local: &Local) -
 pub fn judge_answer(
     tracks: &[TrackPlan],
     direction: Direction,
+    data: Option<&str>,
     text: &str,
     limits: &Limits,
     capabilities: &Capabilities,
 ) -> Result<Plan, Refusal> {
     let mut answer = Offer::parse(text, limits)?;
-    if answer.sections.len() != tracks.len() {
+    if answer.sections.len() != tracks.len() + usize::from(data.is_some()) {
         // RFC 3264 §6: as many m-lines as in the offer.
         return Err(Malformed::session("it has not as many m-lines as the offer").into());
     }
@@ -150,9 +161,16 @@ pub fn judge_answer(
         }
         keep_what_was_offered(section, &offered(track, direction))?;
     }
+    if let (Some(section), Some(mid)) = (answer.sections.get(tracks.len()), data) {
+        check_data_section(section, mid)?;
+    }
     if let Some(bundle) = &mut answer.bundle {
         bundle.retain(|mid| !inactive.contains(mid));
     }
+    let capabilities = &Capabilities {
+        data_channels: data.is_some(),
+        ..capabilities.clone()
+    };
     let role = match direction {
         Direction::SendOnly => Role::Subscribe,
         Direction::RecvOnly => Role::Publish,
@@ -160,6 +178,24 @@ pub fn judge_answer(
     let plan = judge_from(&answer, role, capabilities, Origin::Answer)?;
     check_meanings(&plan, tracks)?;
     Ok(plan)
+}
+
+/// RFC 3264 §6: the last section is that of the data channels, or is turned down.
+fn check_data_section(section: &Section, mid: &str) -> Result<(), Malformed> {
+    if section.media != "application" {
+        return Err(Malformed::new(
+            section.place(),
+            "the offer has data channels here",
+        ));
+    }
+    let needs_none = section.mid.is_none() && section.port == 0;
+    if section.mid.as_deref() != Some(mid) && !needs_none {
+        return Err(Malformed::new(
+            section.place(),
+            "the offer has another mid here",
+        ));
+    }
+    Ok(())
 }
 
 /// RFC 3264 §6.1: a payload type of ours means in the answer what it means in the offer.

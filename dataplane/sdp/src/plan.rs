@@ -312,6 +312,20 @@ pub struct ApplicationPlan {
     pub max_message_size: u64,
 }
 
+impl ApplicationPlan {
+    /// As an offer of ours has it (RFC 8841 §5).
+    pub(crate) fn of_ours(mid: &str) -> Self {
+        ApplicationPlan {
+            mid: mid.to_owned(),
+            mid_offered: true,
+            proto: "UDP/DTLS/SCTP".to_owned(),
+            format: "webrtc-datachannel".to_owned(),
+            sctp_port: 5000,
+            max_message_size: 0,
+        }
+    }
+}
+
 /// A section that is answered with port 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RejectedSection {

@@ -727,7 +727,7 @@ fn a_counter_offer_of_any_publisher_is_sound_and_its_answer_is_judged() {
     for case in CASES.iter().filter(|case| case.role == Publish) {
         let published = plan_of(case);
         let tracks: Vec<_> = published.tracks().cloned().collect();
-        let text = render_offer(&tracks, Direction::SendOnly, &local(&published));
+        let text = render_offer(&tracks, Direction::SendOnly, None, &local(&published));
         let offer = Text::read(&text);
         for lines in &offer.sections {
             assert!(has(lines, "a=sendonly"), "{}", case.name);
@@ -744,6 +744,7 @@ fn a_counter_offer_of_any_publisher_is_sound_and_its_answer_is_judged() {
         let plan = judge_answer(
             &tracks,
             Direction::SendOnly,
+            None,
             &answer,
             &Limits::default(),
             &capabilities,
@@ -762,10 +763,28 @@ fn a_counter_offer_of_any_publisher_is_sound_and_its_answer_is_judged() {
         // RFC 3264 §6: neither a missing section nor another direction.
         let limits = Limits::default();
         let cut = &answer[..answer.rfind("m=").unwrap()];
-        assert!(judge_answer(&tracks, Direction::SendOnly, cut, &limits, &capabilities).is_err());
+        assert!(
+            judge_answer(
+                &tracks,
+                Direction::SendOnly,
+                None,
+                cut,
+                &limits,
+                &capabilities
+            )
+            .is_err()
+        );
         let sends = answer.replace("a=recvonly", "a=sendonly");
         assert!(
-            judge_answer(&tracks, Direction::SendOnly, &sends, &limits, &capabilities).is_err()
+            judge_answer(
+                &tracks,
+                Direction::SendOnly,
+                None,
+                &sends,
+                &limits,
+                &capabilities
+            )
+            .is_err()
         );
     }
 }
@@ -783,6 +802,7 @@ fn recorded_answers_to_a_counter_offer_are_judged() {
         let plan = judge_answer(
             &tracks,
             Direction::SendOnly,
+            None,
             &text,
             &limits,
             &Capabilities::default(),
@@ -807,6 +827,7 @@ fn recorded_answers_to_a_counter_offer_are_judged() {
             judge_answer(
                 &tracks,
                 Direction::SendOnly,
+                None,
                 &renamed,
                 &limits,
                 &Capabilities::default()
@@ -819,6 +840,7 @@ fn recorded_answers_to_a_counter_offer_are_judged() {
         let plan = judge_answer(
             &tracks,
             Direction::SendOnly,
+            None,
             &silent,
             &limits,
             &Capabilities::default(),

@@ -82,7 +82,7 @@ fn digest(text: &str) {
         };
         check_answer(&offer, &render_answer(&plan, &local()));
         let tracks: Vec<_> = plan.tracks().cloned().collect();
-        let counter = render_offer(&tracks, Direction::SendOnly, &local());
+        let counter = render_offer(&tracks, Direction::SendOnly, None, &local());
         Offer::parse(&counter, &limits).unwrap();
         let answer = counter
             .replace("a=sendonly", "a=recvonly")
@@ -90,6 +90,7 @@ fn digest(text: &str) {
         let _ = judge_answer(
             &tracks,
             Direction::SendOnly,
+            None,
             &answer,
             &limits,
             &everything(),

@@ -44,7 +44,12 @@ fn client() -> Capabilities {
 
 fn receiving() -> (Vec<TrackPlan>, String) {
     let tracks = tracks_to_receive(&client());
-    let offer = render_offer(&tracks, Direction::RecvOnly, &local("here", false, &[]));
+    let offer = render_offer(
+        &tracks,
+        Direction::RecvOnly,
+        None,
+        &local("here", false, &[]),
+    );
     (tracks, offer)
 }
 
@@ -58,7 +63,14 @@ fn answered(offer: &str) -> (Plan, String) {
 
 fn taken(tracks: &[TrackPlan], answer: &str) -> Result<Plan, Refusal> {
     let limits = Limits::default();
-    judge_answer(tracks, Direction::RecvOnly, answer, &limits, &client())
+    judge_answer(
+        tracks,
+        Direction::RecvOnly,
+        None,
+        answer,
+        &limits,
+        &client(),
+    )
 }
 
 #[test]
@@ -196,14 +208,21 @@ fn what_is_published_here_is_offered_on_with_sources_and_taken_there() {
     let published: Vec<TrackPlan> = published.tracks().cloned().collect();
     let tracks = tracks_for_viewers(&published, &client());
     let here = local("here", false, &["0", "1"]);
-    let offer = render_offer(&tracks, Direction::SendOnly, &here);
+    let offer = render_offer(&tracks, Direction::SendOnly, None, &here);
     assert_eq!(offer.matches("a=sendonly").count(), 2);
     assert_eq!(offer.matches("a=ssrc-group:FID").count(), 1);
     let parsed = Offer::parse(&offer, &Limits::default()).expect("sound SDP");
     let plan = judge(&parsed, Role::Publish, &Capabilities::default()).expect("it can be served");
     let answer = render_answer(&plan, &local("there", true, &[]));
     let limits = Limits::default();
-    let ours = judge_answer(&tracks, Direction::SendOnly, &answer, &limits, &client());
+    let ours = judge_answer(
+        &tracks,
+        Direction::SendOnly,
+        None,
+        &answer,
+        &limits,
+        &client(),
+    );
     let ours = ours.expect("it fits");
     assert_eq!(ours.role, Role::Subscribe);
     assert_eq!(ours.tracks().count(), 2);
@@ -212,6 +231,45 @@ fn what_is_published_here_is_offered_on_with_sources_and_taken_there() {
         ice_lite: true,
         ..client()
     };
-    let refused = judge_answer(&tracks, Direction::SendOnly, &answer, &limits, &lite);
+    let refused = judge_answer(&tracks, Direction::SendOnly, None, &answer, &limits, &lite);
     assert!(matches!(refused, Err(Refusal::Unsupported(_))));
+}
+
+#[test]
+fn data_channels_are_offered_last_and_may_be_turned_down() {
+    // RFC 8841 §5
+    let tracks = tracks_to_receive(&client());
+    let here = local("here", false, &[]);
+    let offer = render_offer(&tracks, Direction::RecvOnly, Some("data0"), &here);
+    assert!(offer.contains("a=group:BUNDLE 0 1 data0\r\n"));
+    assert!(offer.contains("m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n"));
+    assert!(offer.contains("a=sctp-port:5000\r\na=max-message-size:65536\r\n"));
+    assert_eq!(offer.matches("a=setup:actpass").count(), 3);
+    let taken = |answer: &str, data| {
+        let limits = Limits::default();
+        let direction = Direction::RecvOnly;
+        judge_answer(&tracks, direction, data, answer, &limits, &client())
+    };
+    let (_, answer) = answered(&offer);
+    let plan = taken(&answer, Some("data0")).expect("it is the answer");
+    let application = plan.application().expect("it was taken");
+    assert_eq!(
+        (application.sctp_port, application.max_message_size),
+        (5000, 65_536)
+    );
+    // Not where nothing was offered, not under another name, not in another place.
+    assert!(taken(&answer, None).is_err());
+    assert!(taken(&answer, Some("other")).is_err());
+    let (_, without) = answered(&receiving().1);
+    assert!(taken(&without, Some("data0")).is_err());
+    let none = Capabilities {
+        data_channels: false,
+        ..Capabilities::default()
+    };
+    let parsed = Offer::parse(&offer, &Limits::default()).expect("sound SDP");
+    let plan = judge(&parsed, Role::Subscribe, &none).expect("media is enough");
+    let answer = render_answer(&plan, &local("there", true, &["0", "1"]));
+    let plan = taken(&answer, Some("data0")).expect("it may be turned down");
+    assert!(plan.application().is_none());
+    assert_eq!(plan.tracks().count(), 2);
 }

@@ -1,7 +1,9 @@
 """Publishes to a WHIP URL or watches a WHEP URL with aiortc.
 
-Usage: aiortc_peer.py publish URL [H264|VP8]    until SIGINT; prints "connected" once it is
-       aiortc_peer.py watch URL SECONDS         then prints what was seen as one line of JSON
+Usage: aiortc_peer.py publish URL [H264|VP8 [LABEL]]   until SIGINT; prints "connected" once it is
+       aiortc_peer.py watch URL SECONDS [LABEL]        then prints what was seen as one line of JSON
+
+With LABEL there is a data channel: a publisher says again what it hears, a viewer says "hello" and tells what it heard.
 """
 
 import array
@@ -33,8 +35,11 @@ async def connected(pc):
         await asyncio.sleep(0.05)
 
 
-async def publish(url, codec, stop):
+async def publish(url, codec, stop, label=None):
     pc = RTCPeerConnection()
+    if label:
+        channel = pc.createDataChannel(label)
+        channel.on("message", channel.send)
     pc.addTrack(Tone())
     pc.addTrack(MovingBar())
     for transceiver in pc.getTransceivers():
@@ -54,9 +59,14 @@ async def publish(url, codec, stop):
         raise RuntimeError(f"DELETE answered {status}")
 
 
-async def watch(url, seconds):
+async def watch(url, seconds, label=None):
     pc = RTCPeerConnection()
     seen = {"frames": 0, "pictures": set(), "audio_frames": 0, "loud_frames": 0}
+    if label:
+        seen["heard"] = []
+        channel = pc.createDataChannel(label)
+        channel.on("open", lambda: channel.send("hello"))
+        channel.on("message", lambda said: seen["heard"].append(said if isinstance(said, str) else list(said)))
 
     async def consume(track):
         try:
@@ -94,9 +104,9 @@ async def main():
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     verb, url, *rest = sys.argv[1:]
     if verb == "publish":
-        await publish(url, rest[0] if rest else "VP8", stop)
+        await publish(url, rest[0] if rest else "VP8", stop, *rest[1:])
     else:
-        await watch(url, float(rest[0]))
+        await watch(url, float(rest[0]), *rest[1:])
 
 
 asyncio.run(main())

@@ -186,9 +186,10 @@ impl Core {
     }
 
     /// What is too late is counted where it is found.
-    fn count_sent(&mut self, sent: Sent) {
+    fn count_sent(&mut self, sent: Sent, message: &DataMessage) {
         match sent {
-            Sent::Queued | Sent::Dropped | Sent::Closed => {}
+            Sent::Queued => self.data_sent.count(message.payload.len()),
+            Sent::Dropped | Sent::Closed => {}
             Sent::NoChannel => self.drops.count(DropReason::DataUnwanted),
             Sent::TooLarge => self.drops.count(DropReason::DataTooLarge),
         }
@@ -213,10 +214,11 @@ impl Session {
         };
         if channels.join_at.is_some_and(|at| at <= now) {
             channels.join_at = None;
-            self.join_channels(key, core);
+            channels.joined = true;
+            self.follow_channels(core);
         }
         while let Some(event) = self.channels.as_mut().and_then(|c| c.poll_event(now)) {
-            self.on_channel(now, event, core);
+            self.on_channel(now, key, event, core);
         }
         let Some(channels) = &mut self.channels else {
             return false;
@@ -252,10 +254,13 @@ impl Session {
         self.pump(now, key, core);
     }
 
-    fn on_channel(&mut self, now: Instant, event: Event, core: &mut Core) {
+    fn on_channel(&mut self, now: Instant, key: u32, event: Event, core: &mut Core) {
+        if let Event::Message(_, message) = &event {
+            core.data_received.count(message.payload.len());
+        }
         match self.role {
             Role::Publish { epoch } => self.on_publishers_channel(epoch, event, core),
-            Role::Subscribe => self.on_viewers_channel(now, event, core),
+            Role::Subscribe => self.on_viewers_channel(now, key, event, core),
         }
     }
 
@@ -330,18 +335,19 @@ impl Session {
         core.relay_data(id, &what);
     }
 
-    fn on_viewers_channel(&mut self, now: Instant, event: Event, core: &mut Core) {
+    fn on_viewers_channel(&mut self, now: Instant, key: u32, event: Event, core: &mut Core) {
         let (id, Some(channels)) = (self.stream, &mut self.channels) else {
             return;
         };
         match event {
-            Event::Up => channels.join_at = Some(now + limits::OWN_CHANNELS_WAIT),
+            Event::Up => {
+                channels.join_at = Some(now + limits::OWN_CHANNELS_WAIT);
+                self.listen(key, core);
+            }
             Event::Opened(channel) => {
                 channels.note_own(now, channel);
-                if channels.joined {
-                    // It may be one the publisher has open and could not be opened to it.
-                    self.follow_channels(core);
-                }
+                // It may be one the publisher has open.
+                self.follow_channels(core);
             }
             Event::Closed(channel) => {
                 channels.forget(channel);
@@ -378,19 +384,12 @@ impl Session {
         }
     }
 
-    /// A viewer is told of the publisher's channels from now on.
-    fn join_channels(&mut self, key: u32, core: &mut Core) {
-        let (Side::Viewer(_), Some(channels)) = (&self.side, &mut self.channels) else {
-            return;
-        };
-        if std::mem::replace(&mut channels.joined, true) {
-            return;
-        }
-        if let Some(stream) = core.streams.get_mut(&self.stream) {
+    /// A viewer hears of the stream's channels from now on.
+    fn listen(&mut self, key: u32, core: &mut Core) {
+        if let (Side::Viewer(_), Some(stream)) = (&self.side, core.streams.get_mut(&self.stream)) {
             let all: &mut StreamChannels = stream.channels.get_or_insert_default();
             all.listeners.push(key);
         }
-        self.follow_channels(core);
     }
 
     fn follow_channels(&mut self, core: &Core) {
@@ -405,33 +404,34 @@ impl Session {
 
     /// Something another session of the stream said or did.
     fn hear(&mut self, now: Instant, told: &Told, core: &mut Core) {
-        let sent = match (told, &mut self.channels) {
-            (Told::Changed(_), _) => return self.follow_channels(core),
-            (
-                Told::Down {
-                    epoch,
-                    number,
-                    message,
-                    ..
-                },
-                Some(channels),
-            ) => channels.send(now, *epoch, *number, message),
-            (
-                Told::Up {
-                    epoch,
-                    name,
-                    message,
-                    ..
-                },
-                Some(channels),
-            ) if self.role == (Role::Publish { epoch: *epoch }) => {
-                Some(channels.send_up(now, *name, message.clone()))
+        let Some(channels) = &mut self.channels else {
+            return;
+        };
+        let (sent, message) = match told {
+            Told::Changed(_) => return self.follow_channels(core),
+            Told::Down {
+                epoch,
+                number,
+                message,
+                ..
+            } => (channels.send(now, *epoch, *number, message), message),
+            Told::Up {
+                epoch,
+                name,
+                message,
+                ..
+            } => {
+                let is_for_it = self.role == (Role::Publish { epoch: *epoch });
+                let sent = match is_for_it {
+                    true => channels.send_up(now, *name, message.clone()),
+                    false => Sent::NoChannel,
+                };
+                (Some(sent), message)
             }
-            _ => Some(Sent::NoChannel),
         };
         // A channel that is not open to this viewer yet has nothing to say to it.
         if let Some(sent) = sent {
-            core.count_sent(sent);
+            core.count_sent(sent, message);
         }
     }
 }

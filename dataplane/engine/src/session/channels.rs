@@ -21,9 +21,10 @@ pub struct Channels {
     own: Vec<u16>,
     /// The number of a publisher's next channel.
     next: u32,
-    /// When the publisher's channels are opened to a viewer.
+    /// When the publisher's channels are opened to a viewer. What it has opened itself is tied to
+    /// them at once.
     pub join_at: Option<Instant>,
-    /// Whether they were.
+    /// Whether that time has come.
     pub joined: bool,
     /// Whether there may be something to be taken out.
     pub stirred: bool,
@@ -186,7 +187,7 @@ impl Channels {
     }
 
     /// Brings a viewer's channels to what the stream has open: what ended is closed, what is new is
-    /// opened, or is a channel that the viewer opened under that label.
+    /// a channel that the viewer opened under that label, or is opened once it has joined.
     pub fn follow(&mut self, epoch: Epoch, open: &[Arc<StreamChannel>]) {
         let Some(peer) = self.peer.as_mut().filter(|peer| peer.is_up()) else {
             return;
@@ -213,7 +214,8 @@ impl Channels {
                 });
                 same && ties.iter().all(|tie| tie.id != id)
             });
-            let opened = || peer.open(channel.terms.clone());
+            let joined = self.joined;
+            let opened = || joined.then(|| peer.open(channel.terms.clone())).flatten();
             let Some(id) = own.or_else(opened) else {
                 continue;
             };
