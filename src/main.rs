@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::filter::LevelFilter;
 use whitewater::config::{Effective, LogLevel};
 use whitewater::{Manager, Node, StartError, cli};
+use whitewater_dataplane::join_in_giving_back;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -69,6 +70,7 @@ fn on_control_threads(work: impl Future<Output = ExitCode>) -> ExitCode {
     match tokio::runtime::Builder::new_multi_thread()
         .worker_threads(CONTROL_THREADS)
         .thread_name("control")
+        .on_thread_park(join_in_giving_back)
         .enable_all()
         .build()
     {

@@ -14,6 +14,7 @@ use whitewater_link::{
     Answer, Command, Event, MakeOffer, Negotiate, PatchRefusal, Refusal, RequestId, SessionCommand,
     SessionId, ShardIndex,
 };
+use whitewater_net::join_in_giving_back;
 use whitewater_sdp::{Fragment, Limits};
 
 use crate::addresses::Addresses;
@@ -56,6 +57,7 @@ impl Negotiator {
                 self.bell.wait_for(std::time::Duration::from_secs(1));
             }
             self.bell.answer();
+            join_in_giving_back();
         }
     }
 

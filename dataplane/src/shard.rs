@@ -11,7 +11,7 @@ use whitewater_engine::{
 };
 use whitewater_link::queue::{Doorbell, Receiver, Sender};
 use whitewater_link::{CloseReason, Event, LoopReport, PeerAddr, ShardUplink, Transport};
-use whitewater_net::{Backend, Outgoing, Train, gso};
+use whitewater_net::{Backend, Outgoing, Train, give_memory_back, gso};
 
 use crate::dial::FarLine;
 use crate::mesh::Mesh;
@@ -77,6 +77,7 @@ impl Shard {
         let mut now = Instant::now();
         let mut report_at = now + REPORT_INTERVAL;
         let mut more = false;
+        let mut most = 0;
         while !self.is_done(engine, now) {
             let wake_at = next.map_or(report_at, |next| next.min(report_at));
             let timeout = if more {
@@ -97,9 +98,16 @@ impl Shard {
                 load.store(count, Ordering::Relaxed);
             }
             self.run.turns += 1;
+            most = most.max(count);
             if now >= report_at {
                 report_at = now + REPORT_INTERVAL;
                 self.report(engine, now);
+                // Paid for by those who have gone: each time at least as many as are left.
+                if most - count >= GONE_MIN.max(most / 2) {
+                    most = count;
+                    engine.shrink();
+                    give_memory_back();
+                }
             }
         }
         self.mesh.ring();
@@ -344,6 +352,8 @@ fn seed() -> [u8; 32] {
 }
 
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// So many sessions have gone that it pays to look for memory to give back: they had megabytes.
+const GONE_MIN: u32 = 64;
 const SHUTDOWN_MAX: Duration = Duration::from_secs(1);
 /// A join costs some 100 µs of a shard: 64 of them are the longest a turn is held up by joins.
 const COMMANDS_PER_TURN_MAX: usize = 64;

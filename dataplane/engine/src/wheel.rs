@@ -50,6 +50,13 @@ impl Wheel {
         self.len += 1;
     }
 
+    /// Lets go of room that fuller times needed.
+    pub fn shrink(&mut self) {
+        let levels = self.levels.iter_mut();
+        let slots = levels.flat_map(|level| &mut level.slots);
+        slots.for_each(|slot| slot.shrink_to(SLOT_KEPT));
+    }
+
     /// Moves every key whose time has come by `now` to `fired`, in no particular order within
     /// one millisecond.
     pub fn expire(&mut self, now: Instant, fired: &mut Vec<u32>) {
@@ -189,6 +196,8 @@ fn slot(tick: u64, level: usize) -> usize {
     (tick >> (8 * level)) as usize & (SLOTS - 1)
 }
 
+/// Entries a slot keeps room for when it is shrunk.
+const SLOT_KEPT: usize = 4;
 const SLOTS: usize = 256;
 const LEVELS: usize = 3;
 

@@ -53,3 +53,4 @@ pub use backend::{
 pub use config::{BackendChoice, Choice, Config, OpenError, Opened};
 pub use probe::{open, probe_uring};
 pub use steer::Selector;
+pub use sys::{give_memory_back, join_in_giving_back};

@@ -2,11 +2,13 @@
 
 #![allow(unsafe_code)]
 
+use std::cell::Cell;
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use io_uring::types::{CancelBuilder, Fixed, RecvMsgOut, SubmitArgs, Timespec};
@@ -63,6 +65,37 @@ pub(crate) fn zeroed<T: Plain>() -> T {
 }
 
 /// The C library's CMSG_SPACE, to check ours against.
+/// Gives memory that is free back to the kernel: this thread's heap, what lies free in all, and the
+/// C library's, which the cryptographic library lives on. Takes some milliseconds: for when much
+/// was freed.
+///
+/// Without it what thousands of sessions took stays with the process (measured: 14 KiB of each).
+pub fn give_memory_back() {
+    GIVEN_BACK.fetch_add(1, Ordering::Relaxed);
+    join_in_giving_back();
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it takes no pointer and frees nothing that is in use; it locks what it looks at.
+    unsafe {
+        libc::malloc_trim(0)
+    };
+}
+
+/// Does it for this thread's heap, if another thread has since this one last did: what is allocated
+/// here and freed there is not free before this thread looks. A load when there is nothing to do.
+pub fn join_in_giving_back() {
+    thread_local! {
+        static SEEN: Cell<u32> = const { Cell::new(0) };
+    }
+    let now = GIVEN_BACK.load(Ordering::Relaxed);
+    if SEEN.replace(now) != now {
+        // SAFETY: it takes no pointer and frees nothing that is in use.
+        unsafe { libmimalloc_sys::mi_collect(true) };
+    }
+}
+
+/// How often memory was given back.
+static GIVEN_BACK: AtomicU32 = AtomicU32::new(0);
+
 #[cfg(test)]
 pub(crate) fn cmsg_space(len: u32) -> u32 {
     // SAFETY: pure arithmetic.

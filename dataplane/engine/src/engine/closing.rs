@@ -43,6 +43,19 @@ impl Engine {
         self.core.leaving.append(&mut leaving);
     }
 
+    /// Lets go of room that many sessions needed which have gone since. What the present ones need
+    /// stays, so that nothing is asked for again at once.
+    pub fn shrink(&mut self) {
+        self.sessions.shrink_to_fit();
+        let core = &mut self.core;
+        core.by_id.shrink_to_fit();
+        core.by_ufrag.shrink_to_fit();
+        core.by_address.shrink_to_fit();
+        core.by_port.shrink_to_fit();
+        core.routes.shrink_to_fit();
+        core.wheel.shrink();
+    }
+
     fn take_out(&mut self, now: Instant, key: u32, mut session: Session) {
         let core = &mut self.core;
         let reason = session.closing.unwrap_or(CloseReason::Internal);
