@@ -308,7 +308,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("io-uring", &["whitewater-net"]),
     ("libc", &["whitewater-net"]),
     ("aws-lc-rs", &["whitewater-control", "whitewater-srtp"]),
-    ("rustls*", &["whitewater-control"]),
+    ("rustls*", &["whitewater-control", "whitewater-load"]),
     ("tokio-rustls", &["whitewater-control"]),
     ("rcgen", &["whitewater-control"]),
     ("clap", &["whitewater", "whitewater-load"]),
