@@ -148,6 +148,8 @@ fn log_to_stderr(level: LogLevel) {
     // credentials and whole descriptions.
     let filter = tracing_subscriber::filter::Targets::new()
         .with_default(level.min(LevelFilter::WARN))
+        // It speaks up about every bad packet, which a peer can send as many of as it likes.
+        .with_target("sctp_proto", LevelFilter::OFF)
         .with_target("whitewater", level)
         .with_target("whitewater_control", level)
         .with_target("whitewater_dataplane", level)

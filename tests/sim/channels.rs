@@ -177,7 +177,7 @@ fn agreed_channels_need_no_opening() {
             negotiated: Some(4),
             ..labelled("agreed")
         };
-        let publisher = publisher(&mut world, &[agreed.clone()]);
+        let publisher = publisher(&mut world, std::slice::from_ref(&agreed));
         let viewer = viewer(&mut world, &[agreed]);
         world.run_for(secs(2));
         // Nobody has said anything, so that the server knows of none.
