@@ -407,6 +407,8 @@ fn codecs(sdp: &config::Sdp) -> Vec<Codec> {
         AudioCodec::Pcmu => Codec::Pcmu,
         AudioCodec::Pcma => Codec::Pcma,
         AudioCodec::G722 => Codec::G722,
+        AudioCodec::Red => Codec::Red,
+        AudioCodec::Multiopus => Codec::Multiopus,
     };
     let video: Vec<Codec> = sdp.video_codecs.iter().map(video).collect();
     let audio: Vec<Codec> = sdp.audio_codecs.iter().map(audio).collect();

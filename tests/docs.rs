@@ -137,7 +137,8 @@ fn every_route_is_described() {
 fn every_metric_is_described() {
     let text = read("docs/deployment.md");
     let mut names: BTreeSet<String> = BTreeSet::new();
-    for part in read("control/src/metrics.rs").split('"') {
+    let source = ["control/src/metrics.rs", "control/src/metrics/quality.rs"].map(read);
+    for part in source.iter().flat_map(|text| text.split('"')) {
         let ours = part.starts_with("whitewater_") || part.starts_with("live777_");
         let name = part
             .chars()
@@ -148,7 +149,12 @@ fn every_metric_is_described() {
     }
     assert!(names.len() > 20, "{names:?}");
     // Two that belong together are written as one name and the other's ending.
-    let endings = ["_bytes_total", "_unconnected", "_closing"];
+    let endings = [
+        "_bytes_total",
+        "_findings_total",
+        "_unconnected",
+        "_closing",
+    ];
     let own = ["whitewater_stream_list_renderings_total"];
     for name in &names {
         let short = endings

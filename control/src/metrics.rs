@@ -1,5 +1,7 @@
 //! Counters as Prometheus text.
 
+mod quality;
+
 use std::fmt::{Display, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -70,13 +72,19 @@ const REFUSALS: [(StatusCode, &str); 3] = [
 
 /// `GET /metrics`.
 pub(crate) fn serve(context: &Context) -> Response {
-    let (counts, totals, is_draining) = {
+    let (counts, totals, summary, is_draining) = {
         let registry = context.registry();
         let totals = registry.totals().clone();
-        (registry.counts(), totals, registry.is_draining())
+        (
+            registry.counts(),
+            totals,
+            registry.summary(),
+            registry.is_draining(),
+        )
     };
     let mut page = Page::default();
     page.sessions(&counts, &totals, is_draining);
+    page.quality(&totals, &summary);
     page.http(&context.counters, context);
     page.auth(context);
     page.cascade(context);

@@ -468,6 +468,9 @@ impl Plane {
             Event::Layers { session, layers } => {
                 context.act(|registry, _| registry.layers_are(session, layers));
             }
+            Event::Speaking { session, loudness } => {
+                context.act(|registry, _| registry.speaking(session, loudness));
+            }
             Event::Uncarried { session, epoch } => {
                 if context.registry().should_reconnect(session, epoch) {
                     context.events.reconnect(&context, session);

@@ -1,7 +1,7 @@
 // Puts the page together: tabs, deep links, the token and the list of streams.
 
 import { PublishPanel } from './publish.js';
-import { arrange, draw, follow } from './streams.js';
+import { arrange, draw, drawProblems, follow } from './streams.js';
 import { byId } from './ui.js';
 import { WatchPanel } from './watch.js';
 
@@ -56,6 +56,7 @@ function redraw() {
       if (matchMedia('(max-width: 900px)').matches) byId('watch-screen').scrollIntoView({ block: 'center' });
     },
   });
+  drawProblems(byId('watch-problems'), items.find(({ id }) => id === watch.name)?.problems ?? []);
   byId('streams-empty').hidden = items.length > 0;
   const live = items.filter(({ state }) => state === 'live').length;
   byId('streams-state').dataset.live = live;

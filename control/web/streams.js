@@ -24,7 +24,56 @@ export function describe(stream, nowMs) {
     codecs: [...new Set(names)].slice(0, 4).join(' + '),
     bitrate: connected ? formatBitrate(number(stream?.stats?.publish?.bitrate)) : '',
     age: connected && Number.isFinite(since) ? formatAge(nowMs - since) : '',
+    picture: connected ? picture(publishers) : '',
+    problems: connected ? problems(stream?.diagnosis) : [],
   };
+}
+
+/** The largest picture that flows, as `1280 × 720, 30 fps`. */
+function picture(publishers) {
+  const layers = publishers
+    .flatMap(({ tracks }) => (Array.isArray(tracks) ? tracks : []))
+    .flatMap((track) => (track?.kind === 'video' && Array.isArray(track.layers) ? track.layers : []))
+    .filter((layer) => number(layer?.width) && number(layer?.height) && number(layer?.bitrate));
+  if (layers.length === 0) return '';
+  const largest = layers.reduce((a, b) => (b.width * b.height > a.width * a.height ? b : a));
+  const frames = number(largest.framesPerSecond);
+  return `${largest.width} × ${largest.height}${frames ? `, ${frames} fps` : ''}`;
+}
+
+const PROBLEMS_MAX = 30;
+
+function problems(diagnosis) {
+  const text = (value) => (typeof value === 'string' ? value : '');
+  return (Array.isArray(diagnosis) ? diagnosis : [])
+    .slice(0, PROBLEMS_MAX)
+    .map((each) => ({
+      severity: ['error', 'warning'].includes(each?.severity) ? each.severity : 'info',
+      message: text(each?.message),
+      advice: text(each?.advice),
+    }))
+    .filter(({ message }) => message);
+}
+
+/** Draws what is wrong with a stream, the worst first; nothing is shown where nothing is. */
+export function drawProblems(list, found, { document = list.ownerDocument } = {}) {
+  const rank = { error: 0, warning: 1, info: 2 };
+  const sorted = [...found].sort((a, b) => rank[a.severity] - rank[b.severity]);
+  const key = JSON.stringify(sorted);
+  if (list.dataset.shown === key) return;
+  list.dataset.shown = key;
+  for (const element of [...list.children]) element.remove();
+  for (const { severity, message, advice } of sorted) {
+    const element = document.createElement('li');
+    element.dataset.severity = severity;
+    const [what, help] = [document.createElement('strong'), document.createElement('span')];
+    what.textContent = message;
+    help.textContent = advice;
+    element.append(what);
+    element.append(help);
+    list.append(element);
+  }
+  list.hidden = sorted.length === 0;
 }
 
 /** Streams in the order of the list: live ones first, then by name. */
@@ -85,7 +134,10 @@ function fill(element, item, isChosen) {
   else button.removeAttribute('aria-current');
   setText(name, item.id);
   setText(state, STATE_TEXT[item.state]);
-  setText(facts, [item.codecs, item.bitrate, item.age].filter(Boolean).join(' · '));
+  const faults = item.problems.filter(({ severity }) => severity !== 'info').length;
+  const warned = faults === 0 ? '' : `${faults} ${faults === 1 ? 'problem' : 'problems'}`;
+  button.dataset.faulty = String(faults > 0);
+  setText(facts, [warned, item.codecs, item.picture, item.bitrate, item.age].filter(Boolean).join(' · '));
   setText(viewers, watched);
 }
 

@@ -88,6 +88,8 @@ pub(crate) const FORWARDED: &[Codec] = &[
     Codec::Pcmu,
     Codec::Pcma,
     Codec::G722,
+    Codec::Red,
+    Codec::Multiopus,
     Codec::H264,
     Codec::H265,
     Codec::Vp8,

@@ -142,5 +142,9 @@ words! {
         Pcma = "pcma",
         /// G.722 (RFC 3551 §4.5.2).
         G722 = "g722",
+        /// Redundant audio (RFC 2198) around Opus.
+        Red = "red",
+        /// Opus with more than two channels, as Chromium has it.
+        Multiopus = "multiopus",
     }
 }

@@ -124,7 +124,7 @@ async fn x_sse_1_and_x_lay_1_the_extensions_are_told_by_link_to_viewers() {
     let links: Vec<_> = reply.headers.get_all("link").iter().collect();
     let events = format!(
         "<{}/events>; rel=\"{EVENTS_REL}\"; \
-         events=\"active,inactive,layers,reconnect,viewercount\"",
+         events=\"active,inactive,layers,level,reconnect,speaking,viewercount\"",
         session.location
     );
     assert_eq!(links[0], events.as_str());

@@ -9,8 +9,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use whitewater_link::{
-    CloseReason, Command, ControlPort, Epoch, Event, Locality, LoopReport, MakeOffer, MediaKind,
-    PatchOutcome, PatchRefusal, PlanePort, Reception, Refusal, Report, Role, Selection,
+    CloseReason, Command, ControlPort, Epoch, Event, Intake, Locality, LoopReport, MakeOffer,
+    MediaKind, PatchOutcome, PatchRefusal, PlanePort, Reception, Refusal, Report, Role, Selection,
     SessionCommand, SessionId, SessionReport, SessionState, ShardIndex, StreamId, TrackInfo,
     TrackReport, Traffic, line,
 };
@@ -39,6 +39,7 @@ pub(crate) struct Seen {
 enum Order {
     Event(Event),
     Count(SessionId, Traffic),
+    Intake(SessionId, Intake),
     Reporting(bool),
     Held(bool),
     End,
@@ -77,6 +78,11 @@ impl Fake {
     /// From now on this session's reports say so.
     pub(crate) fn count(&self, session: SessionId, traffic: Traffic) {
         self.order(Order::Count(session, traffic));
+    }
+
+    /// From now on a publisher's reports say that it brings this.
+    pub(crate) fn brings(&self, session: SessionId, intake: Intake) {
+        self.order(Order::Intake(session, intake));
     }
 
     pub(crate) fn set_reporting(&self, on: bool) {
@@ -133,6 +139,7 @@ struct Session {
     restarts: u32,
     traffic: Traffic,
     layer: Option<u8>,
+    intake: Option<Intake>,
 }
 
 impl Plane {
@@ -159,6 +166,11 @@ impl Plane {
                     Order::Count(session, traffic) => {
                         if let Some(found) = self.sessions.get_mut(&session) {
                             found.traffic = traffic;
+                        }
+                    }
+                    Order::Intake(session, intake) => {
+                        if let Some(found) = self.sessions.get_mut(&session) {
+                            found.intake = Some(intake);
                         }
                     }
                     Order::Reporting(on) => self.reporting = on,
@@ -290,6 +302,7 @@ impl Plane {
             restarts: 0,
             traffic: Traffic::default(),
             layer: None,
+            intake: None,
         };
         self.sessions.insert(session, made);
         let direction = match wish.role {
@@ -451,6 +464,7 @@ impl Plane {
                             reception: Reception::default(),
                         }],
                         available_bps: None,
+                        intake: session.intake.clone().map(Box::new),
                         silent_for: Duration::from_secs(3600),
                     })
                     .collect(),

@@ -15,6 +15,7 @@ mod far;
 mod floods;
 mod guesses;
 mod ice;
+mod intake;
 mod issuer;
 mod jwks;
 mod keys;

@@ -8,14 +8,17 @@ mod cascade;
 mod changes;
 mod channels;
 mod hostile;
+mod intake;
 mod joining;
 mod layers;
 mod liveness;
 mod loss;
 mod mobility;
 mod quality;
+mod redundancy;
 mod replay;
 mod restarts;
+mod uplink;
 
 use std::time::Duration;
 

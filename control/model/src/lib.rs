@@ -10,6 +10,7 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
 pub mod cluster;
+mod diagnosis;
 mod error;
 mod layer;
 mod name;
@@ -23,17 +24,18 @@ mod stream;
 mod time;
 mod view;
 
+pub use diagnosis::{Diagnosed, Severity};
 pub use error::Error;
 pub use layer::Layer;
 pub use name::{BadName, StreamName};
 pub use policy::{AbsentStream, Policy, Takeover};
 pub use principal::{Authority, Principal};
 pub use registry::{
-    Admission, Answered, Counts, Drain, Purpose, Registry, Scene, SessionRef, Totals,
+    Admission, Answered, Counts, Drain, Purpose, Registry, Scene, SessionRef, Summary, Totals,
 };
 pub(crate) use relay::{Far, Relay};
 pub use relay::{NodeId, Seat};
 pub use session::Side;
 pub use time::Now;
 pub use view::{Cascade, SessionView, SideView, Stats, StreamView};
-pub use whitewater_link::Selection;
+pub use whitewater_link::{LayerIntake, Loudness, Selection, TrackIntake};

@@ -1,13 +1,14 @@
 use std::time::{Duration, Instant};
 
 use whitewater_link::{
-    Epoch, LayerInfo, MediaKind, Role, SessionId, SessionState, ShardIndex, StreamId, Traffic,
+    Epoch, Intake, LayerInfo, Loudness, MediaKind, Role, SessionId, SessionState, ShardIndex,
+    StreamId, Traffic,
 };
 
 use crate::rate::RateMeter;
 use crate::{
-    Answered, Authority, Cascade, Now, Principal, Relay, Selection, SessionView, Stats, StreamName,
-    Takeover,
+    Answered, Authority, Cascade, Diagnosed, Now, Principal, Relay, Selection, SessionView, Stats,
+    StreamName, Takeover,
 };
 
 /// Which side of its stream a session is on.
@@ -86,6 +87,24 @@ pub(crate) struct Session {
     pub(crate) video_rate: RateMeter,
     /// What the path to a viewer carries, by the last report.
     pub(crate) available_bps: Option<u64>,
+    /// What a publisher brings, by the last report.
+    pub(crate) intake: Option<Box<Intake>>,
+    /// How loud it is.
+    pub(crate) loudness: Option<Loudness>,
+    /// What is wrong with it.
+    pub(crate) diagnosis: Vec<Diagnosed>,
+    /// What of its reports is in the totals.
+    pub(crate) counted: Counted,
+}
+
+/// What is counted of a session besides its traffic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counted {
+    pub(crate) repeated: Traffic,
+    pub(crate) padding: Traffic,
+    pub(crate) keyframes: u64,
+    pub(crate) keyframe_requests: u64,
+    pub(crate) lost: u64,
 }
 
 impl Session {
@@ -116,6 +135,10 @@ impl Session {
             rate: RateMeter::default(),
             video_rate: RateMeter::default(),
             available_bps: None,
+            intake: None,
+            loudness: None,
+            diagnosis: Vec::new(),
+            counted: Counted::default(),
         }
     }
 
@@ -204,6 +227,11 @@ impl Session {
             muted_video: self.muted_video,
             layer: layer.and_then(|layer| layer.rid.clone()),
             available_bps: self.available_bps,
+            tracks: self
+                .intake
+                .as_ref()
+                .map_or_else(Vec::new, |intake| intake.tracks.clone()),
+            loudness: self.loudness,
             stats: self.stats(now),
         }
     }

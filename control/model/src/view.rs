@@ -1,6 +1,6 @@
-use whitewater_link::{SessionId, SessionState, TrackInfo};
+use whitewater_link::{Loudness, SessionId, SessionState, TrackInfo, TrackIntake};
 
-use crate::StreamName;
+use crate::{Diagnosed, StreamName};
 
 /// One stream at one moment, for a dialect to render.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +15,8 @@ pub struct StreamView {
     pub subscribe: SideView,
     /// The publisher's tracks; none without a publisher.
     pub tracks: Vec<TrackInfo>,
+    /// What is wrong with the publisher's media now.
+    pub diagnosis: Vec<Diagnosed>,
 }
 
 /// One side of a stream.
@@ -53,6 +55,10 @@ pub struct SessionView {
     /// What the path to a viewer carries, in bits per second; `None` for publishers and while it is
     /// not known.
     pub available_bps: Option<u64>,
+    /// What a publisher brings, track by track; none of viewers, and in its first second.
+    pub tracks: Vec<TrackIntake>,
+    /// How loud a publisher is, where its packets tell.
+    pub loudness: Option<Loudness>,
     /// Its traffic.
     pub stats: Stats,
 }

@@ -1,4 +1,5 @@
-//! The types of events (WHEP extensions, "Server Sent Events").
+//! The types of events: those of the WHEP extensions ("Server Sent Events"), and of our own how loud
+//! the publisher is.
 
 /// One type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -6,16 +7,20 @@ pub(super) enum Kind {
     Active,
     Inactive,
     Layers,
+    Level,
     Reconnect,
+    Speaking,
     ViewerCount,
 }
 
 impl Kind {
-    pub(super) const ALL: [Kind; 5] = [
+    pub(super) const ALL: [Kind; 7] = [
         Kind::Active,
         Kind::Inactive,
         Kind::Layers,
+        Kind::Level,
         Kind::Reconnect,
+        Kind::Speaking,
         Kind::ViewerCount,
     ];
 
@@ -24,14 +29,19 @@ impl Kind {
             Kind::Active => "active",
             Kind::Inactive => "inactive",
             Kind::Layers => "layers",
+            Kind::Level => "level",
             Kind::Reconnect => "reconnect",
+            Kind::Speaking => "speaking",
             Kind::ViewerCount => "viewercount",
         }
     }
 
     /// Whether only the newest one means anything.
     pub(super) fn is_state(self) -> bool {
-        matches!(self, Kind::Layers | Kind::ViewerCount)
+        matches!(
+            self,
+            Kind::Layers | Kind::Level | Kind::Speaking | Kind::ViewerCount
+        )
     }
 }
 
@@ -45,8 +55,10 @@ pub(super) fn all() -> String {
 pub(super) struct Wanted(Vec<Kind>);
 
 impl Wanted {
+    /// What is meant by who names none: all but those that come all the time.
     pub(super) fn all() -> Self {
-        Wanted(Kind::ALL.to_vec())
+        let usual = Kind::ALL.into_iter().filter(|kind| *kind != Kind::Level);
+        Wanted(usual.collect())
     }
 
     /// Reads names.

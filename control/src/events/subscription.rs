@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use tokio::sync::Notify;
-use whitewater_link::Epoch;
+use whitewater_link::{Epoch, Loudness};
 use whitewater_model::{Layer, Scene};
 
 use super::kind::{Kind, Wanted};
@@ -34,6 +34,9 @@ struct State {
     publication: Option<Epoch>,
     viewers: Option<(usize, Instant)>,
     layers: Option<(Vec<Layer>, Instant)>,
+    /// Whether the publisher was said to speak.
+    speaking: Option<bool>,
+    level: Option<(i8, Instant)>,
 }
 
 struct Event {
@@ -65,6 +68,8 @@ impl Subscription {
                 publication: None,
                 viewers: None,
                 layers: None,
+                speaking: None,
+                level: None,
             }),
             news: Notify::new(),
         }
@@ -98,8 +103,33 @@ impl Subscription {
             let data = self.layers(&scene.layers);
             self.queue(&mut state, Kind::Layers, &data);
         }
+        if let Some(loudness) = scene.loudness {
+            self.loudness(&mut state, loudness, at);
+        }
         drop(state);
         self.news.notify_waiters();
+    }
+
+    /// Queues how loud the publisher is: the change from speech to silence at once, levels now and
+    /// then.
+    fn loudness(&self, state: &mut State, loudness: Loudness, at: Instant) {
+        let Loudness {
+            level_dbov,
+            is_speaking,
+        } = loudness;
+        if state.speaking != Some(is_speaking) {
+            state.speaking = Some(is_speaking);
+            let data = json!({ "speaking": is_speaking, "level": level_dbov });
+            self.queue(state, Kind::Speaking, &data);
+        }
+        let told = state.level;
+        let due = told.is_none_or(|(level, when)| {
+            level != level_dbov && at.saturating_duration_since(when) >= LEVEL_GAP
+        });
+        if due {
+            state.level = Some((level_dbov, at));
+            self.queue(state, Kind::Level, &json!({ "level": level_dbov }));
+        }
     }
 
     /// Asks the player to come again, to `url` if there is one.
@@ -238,6 +268,8 @@ fn layer(layer: &Layer) -> Value {
 const KEPT_MAX: usize = 64;
 /// The least time between two counts.
 const COUNT_GAP: Duration = Duration::from_secs(1);
+/// The least time between two levels.
+const LEVEL_GAP: Duration = Duration::from_millis(250);
 /// The least time between two bit rates of the same layers.
 const BITRATE_GAP: Duration = Duration::from_secs(5);
 
@@ -250,6 +282,7 @@ mod tests {
             publication: publication.map(Epoch),
             viewer_count,
             layers: Vec::new(),
+            loudness: None,
         }
     }
 
@@ -301,6 +334,40 @@ mod tests {
         assert_eq!(all.len(), KEPT_MAX);
         let counts = all.iter().filter(|name| *name == "viewercount").count();
         assert_eq!(counts, 1, "the newest only");
+    }
+
+    #[test]
+    fn who_speaks_is_told_at_once_and_levels_four_times_a_second_to_who_asks_for_them() {
+        let named = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+            let wanted = Wanted::read(&names).expect("known");
+            Subscription::new(wanted, Some(0))
+        };
+        let levels = named(&["level"]);
+        let usual = Subscription::new(Wanted::all(), Some(0));
+        let start = Instant::now();
+        let mut heard = Vec::new();
+        let (poll, usual_poll) = (levels.begin(None), usual.begin(None));
+        for step in 0..20_u8 {
+            let loudness = Loudness {
+                level_dbov: -60 + step as i8,
+                is_speaking: step >= 10,
+            };
+            let scene = Scene {
+                loudness: Some(loudness),
+                ..scene(Some(1), 1)
+            };
+            let at = start + Duration::from_millis(100) * step.into();
+            levels.look(&scene, at);
+            usual.look(&scene, at);
+            heard.extend(texts(&levels, poll));
+        }
+        // At 0, 300, 600 ms and so on.
+        assert_eq!(heard, ["level"; 7]);
+        assert_eq!(
+            texts(&usual, usual_poll),
+            ["active", "viewercount", "speaking"]
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { links, tools } from '../commands.js';
 import { EventParser } from '../sse.js';
 import { formatAge, formatBitrate, rows, sample } from '../stats.js';
-import { arrange, describe, draw } from '../streams.js';
+import { arrange, describe, draw, drawProblems } from '../streams.js';
 import { fakeDocument } from './fakes.mjs';
 
 const NOW = 1_000_000;
@@ -22,6 +22,7 @@ const HOSTILE = '<img src=x onerror=alert(1)>"\'&';
 test('a stream is described by what is alive in it', () => {
   assert.deepEqual(describe(live('cam'), NOW), {
     id: 'cam', state: 'live', viewerCount: 1, codecs: 'H264 + opus', bitrate: '2.5 Mbit/s', age: '1 min',
+    picture: '', problems: [],
   });
 });
 
@@ -31,6 +32,40 @@ test('a stream object with missing or wrong members does no harm', () => {
   }
   assert.deepEqual(arrange('nonsense', NOW), []);
   assert.deepEqual(arrange([null, {}], NOW), []);
+});
+
+test('the largest picture that flows is told, and what is wrong with the stream', () => {
+  const layer = (width, bitrate) => ({ width, height: width / 16 * 9, framesPerSecond: 30, bitrate });
+  const tracks = [
+    { kind: 'audio', layers: [{ bitrate: 32_000 }] },
+    { kind: 'video', layers: [layer(640, 300_000), layer(1280, 900_000), layer(1920, 0)] },
+  ];
+  const stream = live('cam', { diagnosis: [
+    { code: 'loss', severity: 'warning', message: 'it loses', advice: 'use a cable' },
+    { code: 'b-frames', severity: 'error', message: HOSTILE, advice: 'bframes=0' },
+    { code: 'x', severity: 'fatal', message: 7 },
+  ] });
+  stream.publish.sessions[0].tracks = tracks;
+  const item = describe(stream, NOW);
+  assert.equal(item.picture, '1280 × 720, 30 fps');
+  assert.deepEqual(item.problems.map(({ severity }) => severity), ['warning', 'error']);
+
+  const list = fakeDocument.createElement('ul');
+  const show = (problems) => drawProblems(list, problems, { document: fakeDocument });
+  show(item.problems);
+  assert.deepEqual(list.children.map(({ dataset }) => dataset.severity), ['error', 'warning'], 'the worst first');
+  assert.equal(list.children[0].children[0].textContent, HOSTILE);
+  assert.equal(list.hidden, false);
+  const [kept] = list.children;
+  show(item.problems);
+  assert.equal(list.children[0], kept, 'nothing is drawn twice');
+  show([]);
+  assert.equal(list.children.length, 0);
+  assert.equal(list.hidden, true);
+
+  const row = fakeDocument.createElement('ul');
+  draw(row, [item], { document: fakeDocument, onChoose() {} });
+  assert.match(row.children[0].children[0].children[3].textContent, /^2 problems · H264 \+ opus · 1280 × 720/);
 });
 
 test('live streams come first, then by name', () => {

@@ -424,7 +424,9 @@ fn check_fingerprints(plan: &Plan) -> Result<(), Refusal> {
 /// The accepted tracks as the APIs show them.
 pub fn track_infos(plan: &Plan) -> Vec<TrackInfo> {
     let info = |track: &whitewater_sdp::TrackPlan| {
-        let first = track.codecs.first();
+        // Redundancy is shown as what it wraps.
+        let plain = |codec: &&whitewater_sdp::CodecPlan| codec.codec != Codec::Red;
+        let first = track.codecs.iter().find(plain);
         TrackInfo {
             mid: track.mid.clone(),
             kind: match track.kind {

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use whitewater_link::{Epoch, Live, Role, SessionId, ShardIndex, StreamId, TrackInfo};
-use whitewater_sdp::{CodecPlan, Local, Match, Plan, TrackPlan, codec_match};
+use whitewater_sdp::{Codec, CodecPlan, Local, Match, Plan, TrackPlan, codec_match};
 
 use crate::dialling::OwnSocket;
 use crate::limits;
@@ -70,7 +70,9 @@ pub(crate) fn carries(viewer: &Plan, published: &[TrackPlan], in_use: &[TrackInf
         let used = |codec: &&CodecPlan| {
             info.is_none_or(|info| codec.codec.name() == info.codec && codec.fmtp == info.fmtp)
         };
-        let mut sent = track.codecs.iter().filter(used);
+        // Redundancy is unwrapped for who does not know it: what it wraps counts.
+        let plain = |codec: &&CodecPlan| codec.codec != Codec::Red;
+        let mut sent = track.codecs.iter().filter(plain).filter(used);
         sent.any(|sent| {
             viewer
                 .tracks()

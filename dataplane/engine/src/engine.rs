@@ -2,6 +2,7 @@
 
 mod closing;
 mod flow;
+mod intake;
 mod layering;
 mod pacing;
 mod replaying;

@@ -114,6 +114,8 @@ pub const KEYFRAME_WAIT_MAX: Duration = Duration::from_secs(3);
 /// How often a waiting viewer asks again.
 pub const KEYFRAME_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How often a publisher is looked at as a whole, for reports and for what is wrong with it.
+pub const STOCK_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the layers of a publisher's video are looked at.
 pub const LAYER_TICK: Duration = Duration::from_millis(125);
 /// A layer that brought nothing for this long while others did does not flow.

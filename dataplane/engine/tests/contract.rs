@@ -345,7 +345,7 @@ fn header_extensions_pass_between_different_numberings() {
         let publishing = PeerConfig {
             extensions: Some(map(from)),
             script: Script {
-                video_extensions: || {
+                video_extensions: |_| {
                     let mut values = ExtensionValues {
                         video_orientation: Some(VideoOrientation::Deg90),
                         ..ExtensionValues::default()
@@ -353,7 +353,7 @@ fn header_extensions_pass_between_different_numberings() {
                     values.user_values.set(Dependency(Arc::from(DEPENDENCY)));
                     values
                 },
-                audio_extensions: || ExtensionValues {
+                audio_extensions: |_| ExtensionValues {
                     audio_level: Some(-42),
                     voice_activity: Some(true),
                     ..ExtensionValues::default()

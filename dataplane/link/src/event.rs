@@ -1,6 +1,6 @@
 //! What the data plane tells control.
 
-use crate::{Epoch, LayerInfo, MediaKind, RequestId, SessionId, ShardIndex, StreamId};
+use crate::{Epoch, LayerInfo, Loudness, MediaKind, RequestId, SessionId, ShardIndex, StreamId};
 
 /// From the negotiator or a shard to control. Reliable: the queues are sized by the session caps.
 #[derive(Debug)]
@@ -80,6 +80,13 @@ pub enum Event {
         session: SessionId,
         /// In its offer's order.
         layers: Vec<LayerInfo>,
+    },
+    /// Somebody at a publisher's microphone began or ceased to speak (RFC 6464).
+    Speaking {
+        /// The publisher's session.
+        session: SessionId,
+        /// How loud it is, and which of the two.
+        loudness: Loudness,
     },
     /// A viewer cannot be sent a track of this publisher: its answer has no codec for it. Told once
     /// for each publisher.

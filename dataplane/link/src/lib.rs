@@ -13,6 +13,7 @@ mod command;
 mod data;
 mod event;
 mod ids;
+mod intake;
 mod layer;
 mod port;
 pub mod queue;
@@ -26,6 +27,7 @@ pub use data::{
 };
 pub use event::{CloseReason, Event, PatchOutcome, PatchRefusal, Refusal, SessionState, TrackInfo};
 pub use ids::{Epoch, MediaKind, PeerAddr, RequestId, SessionId, ShardIndex, StreamId, Transport};
+pub use intake::{Finding, FindingCode, Intake, LayerIntake, Loudness, TrackIntake};
 pub use layer::{LAYERS_ALL, LAYERS_MAX, LayerInfo, LayerState, Selection};
 pub use port::{ControlPort, PlanePort, ShardUplink, line};
 pub use reach::{Network, Reach, is_global};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{MediaKind, SessionId, ShardIndex};
+use crate::{Intake, MediaKind, SessionId, ShardIndex};
 
 /// All counters of one shard.
 #[derive(Clone, Debug)]
@@ -30,6 +30,8 @@ pub struct SessionReport {
     /// What the path to a viewer carries, in bits per second; `None` for publishers and while it is
     /// not known.
     pub available_bps: Option<u64>,
+    /// Of a publisher: what it brings.
+    pub intake: Option<Box<Intake>>,
     /// Time since anything authenticated was heard.
     pub silent_for: Duration,
 }

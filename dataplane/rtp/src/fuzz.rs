@@ -10,7 +10,7 @@ use crate::ext::{
     parse_mid, parse_rid,
 };
 use crate::framing::{Deframer, FRAME_SIZE_MAX, frame};
-use crate::payload::{vp8, vp9};
+use crate::payload::{h264, opus, red, vp8, vp9};
 use crate::rtcp::{Compound, Packet, XrBlock, write};
 use crate::{
     Codec, ExtensionForm, HeaderFields, HeaderWriter, Kind, Origin, RtpPacket, SeqMunger, StunView,
@@ -201,6 +201,12 @@ pub fn payload_descriptors(data: &[u8]) {
         let size = codec.picture_size(data);
         assert!(size.is_none_or(|size| size.width > 0 && size.height > 0));
     }
+    for unit in h264::units(data) {
+        assert!(unit.body.len() < data.len());
+        assert!(unit.slice().is_none() || unit.is_slice());
+    }
+    assert!(opus::duration(data).is_none_or(|samples| samples <= 63 * 2_880));
+    redundancy(data);
     let mut rewritten = data.to_vec();
     if let Some(before) = vp8::Descriptor::parse(data) {
         vp8::rewrite(&mut rewritten, 0x1234, 0x56).unwrap();
@@ -220,6 +226,23 @@ pub fn payload_descriptors(data: &[u8]) {
         assert_eq!(rewritten[after.len..], data[before.len..]);
         assert!(vp9::sizes(data).count() <= 8);
     }
+}
+
+/// The newest block lies within the packet, and other numbers change nothing of it.
+fn redundancy(data: &[u8]) {
+    let mut renumbered = data.to_vec();
+    let done = red::renumber(&mut renumbered, |pt| Some(pt ^ 0x55));
+    let newest = red::primary(data);
+    assert_eq!(done.is_some(), newest.is_some());
+    let Some(newest) = newest else { return };
+    assert!(newest.payload.len() < data.len());
+    let again = red::primary(&renumbered).unwrap();
+    assert_eq!(
+        (again.pt, again.payload),
+        (newest.pt ^ 0x55, newest.payload)
+    );
+    let len = data.len() - newest.payload.len();
+    assert_eq!(renumbered[len..], *newest.payload);
 }
 
 /// A list of operations on a munger: no egress number twice, every one traced back.

@@ -6,7 +6,10 @@
 pub mod av1;
 pub mod h264;
 pub mod h265;
+pub mod opus;
+pub mod red;
 mod size;
+mod syntax;
 pub mod vp8;
 pub mod vp9;
 

@@ -49,7 +49,7 @@ pub use fragment::{Fragment, FragmentSection, render_fragment};
 pub use judge::judge;
 pub use limits::Limits;
 pub use local::{Local, LocalIce, LocalSender};
-pub use matching::{Match, codec_match, map_payload_types};
+pub use matching::{Match, codec_match, map_payload_types, wrapped};
 pub use offer::Offer;
 pub use own_offer::{judge_answer, render_offer, tracks_for_viewers};
 pub use plan::{

@@ -34,6 +34,9 @@ pub fn codec_match(publisher: &CodecPlan, viewer: &CodecPlan) -> Match {
 /// Maps each payload type of a publisher to the viewer's that fits best, and its RTX payload type
 /// to that one's. Among equals the viewer's order of preference decides.
 ///
+/// Redundancy (RED) is mapped to the viewer's redundancy of what it wraps; where the viewer has none,
+/// to what it wraps, which is what is left of it when it is unwrapped.
+///
 /// Shape: indexed by the publisher's payload type; `None` where nothing fits. Parameters are read
 /// once per codec, whatever the number of pairs.
 #[must_use]
@@ -62,15 +65,46 @@ pub fn map_payload_types(publisher: &[CodecPlan], viewer: &[CodecPlan]) -> [Opti
             set(from, to);
         }
     }
+    for red in publisher.iter().filter(|ours| ours.codec == Codec::Red) {
+        let inner = wrapped(red, publisher).and_then(|inner| map.get(usize::from(inner.pt)));
+        let Some(&Some(inner)) = inner else { continue };
+        let mut theirs = viewer.iter().filter(|theirs| theirs.codec == Codec::Red);
+        let same = theirs.find(|theirs| {
+            let wraps = wrapped(theirs, viewer).map(|inner| inner.pt);
+            wraps == Some(inner) && theirs.clock_rate == red.clock_rate
+        });
+        let to = same.map_or(inner, |same| same.pt);
+        if let Some(entry) = map.get_mut(usize::from(red.pt)) {
+            *entry = Some(to);
+        }
+    }
     map
+}
+
+/// What a redundancy payload type wraps, among the payload types beside it: the first one its format
+/// parameters name; where they name none, the first codec of its clock.
+///
+/// Source: RFC 2198 §4.
+#[must_use]
+pub fn wrapped<'a>(red: &CodecPlan, beside: &'a [CodecPlan]) -> Option<&'a CodecPlan> {
+    let first = red.fmtp.split('/').next().map(str::trim);
+    let named = first.filter(|text| !text.is_empty());
+    let mut others = beside.iter().filter(|codec| codec.codec != Codec::Red);
+    match named {
+        Some(text) => {
+            let pt: u8 = text.parse().ok()?;
+            others.find(|codec| codec.pt == pt)
+        }
+        None => others.find(|codec| codec.clock_rate == red.clock_rate),
+    }
 }
 
 /// What of the parameters decides whether two payload types fit.
 enum Variant<'a> {
     /// RFC 7587 §4 and others: every decoder decodes every stream.
     Any,
-    /// The payload names other payload types, which cannot be mapped from outside.
-    Verbatim(&'a str),
+    /// Names other payload types: matched by these alone.
+    Wrapper,
     Channels([Option<&'a str>; 3]),
     H264(H264Parameters),
     H265(H265Parameters),
@@ -84,7 +118,7 @@ impl<'a> Variant<'a> {
         let fmtp = codec.fmtp.as_str();
         match codec.codec {
             Codec::Opus | Codec::Pcmu | Codec::Pcma | Codec::G722 | Codec::Vp8 => Self::Any,
-            Codec::Red => Self::Verbatim(fmtp.trim_ascii()),
+            Codec::Red => Self::Wrapper,
             Codec::Multiopus => Self::Channels(
                 ["num_streams", "coupled_streams", "channel_mapping"]
                     .map(|name| parameter(fmtp, name)),
@@ -111,7 +145,6 @@ fn variant_match(
     }
     match (ours, theirs) {
         (Variant::Any, Variant::Any) => Match::Exact,
-        (Variant::Verbatim(ours), Variant::Verbatim(theirs)) => exact_if(ours == theirs),
         (Variant::Channels(ours), Variant::Channels(theirs)) => exact_if(ours == theirs),
         (Variant::H264(ours), Variant::H264(theirs)) => h264_match(*ours, *theirs),
         (Variant::H265(ours), Variant::H265(theirs)) => h265_match(*ours, *theirs),
@@ -322,6 +355,37 @@ mod tests {
             codec_match(&codec(Codec::Vp8, 96, ""), &codec(Codec::Vp9, 96, "")),
             Match::None
         );
+    }
+
+    #[test]
+    fn redundancy_is_mapped_by_what_it_wraps() {
+        // RFC 2198 §4
+        let audio = |kind, pt, fmtp| CodecPlan {
+            clock_rate: 48_000,
+            channels: Some(2),
+            ..codec(kind, pt, fmtp)
+        };
+        let opus = |pt| audio(Codec::Opus, pt, "minptime=10");
+        let red = |pt, fmtp| audio(Codec::Red, pt, fmtp);
+        let publisher = [opus(111), red(63, "111/111")];
+        let map = |viewer: &[CodecPlan]| {
+            let map = map_payload_types(&publisher, viewer);
+            (map[111], map[63])
+        };
+        assert_eq!(map(&[opus(111), red(63, "111/111")]), (Some(111), Some(63)));
+        assert_eq!(map(&[red(35, "109/109"), opus(109)]), (Some(109), Some(35)));
+        assert_eq!(map(&[red(35, ""), opus(109)]), (Some(109), Some(35)));
+        assert_eq!(map(&[opus(109)]), (Some(109), Some(109)), "unwrapped");
+        let pcmu = CodecPlan {
+            clock_rate: 8_000,
+            channels: None,
+            ..codec(Codec::Pcmu, 0, "")
+        };
+        let other = [opus(109), pcmu.clone(), red(35, "0/0")];
+        assert_eq!(map(&other), (Some(109), Some(109)), "another wrapper");
+        assert_eq!(map(&[pcmu, red(35, "0/0")]), (None, None));
+        let nonsense = [opus(111), red(63, "x/y")];
+        assert_eq!(map_payload_types(&nonsense, &[opus(96)])[63], None);
     }
 
     #[test]

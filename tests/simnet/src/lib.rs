@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod channels;
+mod described;
 mod due;
 mod far;
 mod link;
@@ -29,6 +30,7 @@ pub use whitewater_engine as engine;
 pub use whitewater_link as link_types;
 
 pub use channels::{Said, Talk};
+pub use described::Described;
 pub use far::Far;
 pub use link::{Burst, Link, Path, Stalls};
 pub use media::{Content, NotOurs, Piece};

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use str0m::bwe::Bitrate;
+use str0m::bwe::{Bitrate, BweKind};
 use str0m::change::{SdpAnswer, SdpPendingOffer};
 use str0m::channel::ChannelConfig;
 use str0m::config::DtlsCert;
@@ -53,6 +53,9 @@ pub struct PeerConfig {
     pub video: Vec<VideoFormat>,
     /// Opus.
     pub audio_pt: u8,
+    /// Redundancy (RFC 2198) around it, as number and as what is sent: a publisher that has it sends
+    /// each packet with the one before.
+    pub red_pt: Option<u8>,
     /// Other header extensions than str0m's usual.
     pub extensions: Option<ExtensionMap>,
     /// Data channels it opens; with none there is no section for them.
@@ -61,6 +64,8 @@ pub struct PeerConfig {
     pub script: Script,
     /// Offers the fingerprint of a certificate that it does not have.
     pub forged_fingerprint: bool,
+    /// Whether it sends as much video as the server's feedback says that its path carries.
+    pub adapts: bool,
     /// The certificate it shows; one that all peers share otherwise.
     pub certificate: Option<DtlsCert>,
 }
@@ -82,10 +87,12 @@ impl Default for PeerConfig {
                 },
             ],
             audio_pt: 111,
+            red_pt: None,
             extensions: None,
             channels: Vec::new(),
             script: Script::default(),
             forged_fingerprint: false,
+            adapts: false,
             certificate: None,
         }
     }
@@ -122,6 +129,7 @@ pub(crate) struct Peer {
     pub(crate) video_mid: Option<Mid>,
     pub(crate) audio_mid: Option<Mid>,
     pub(crate) video_pts: Vec<u8>,
+    red_pt: Option<u8>,
     pending: Option<SdpPendingOffer>,
     outgoing: Vec<(SocketAddr, Vec<u8>)>,
     /// Those of a group that the offer names.
@@ -147,6 +155,9 @@ impl Peer {
         place: Place,
     ) -> Self {
         let mut rtc = rtc_config(config).build(now);
+        if config.adapts {
+            rtc.bwe().set_bitrate(Bitrate::ZERO, Bitrate::mbps(3));
+        }
         let candidate = Candidate::host(place.address, Protocol::Udp).expect("a plain address");
         rtc.add_local_candidate(candidate);
         let direction = match place.epoch {
@@ -170,6 +181,9 @@ impl Peer {
         }
         let (offer, pending) = changes.apply().expect("an offer with sections");
         let mut offer = offer.to_sdp_string();
+        if let Some(red) = config.red_pt {
+            offer = say_red(&offer, red, config.audio_pt);
+        }
         let mut sources = Vec::new();
         if publishes && script.told == Told::BySource {
             sources = group(&mut offer, &script.layers);
@@ -202,6 +216,7 @@ impl Peer {
             video_mid,
             audio_mid,
             video_pts: config.video.iter().map(|format| format.pt).collect(),
+            red_pt: config.red_pt,
             pending: Some(pending),
             outgoing: Vec::new(),
             sources,
@@ -210,7 +225,11 @@ impl Peer {
 
     /// Takes the answer to the offer made last.
     pub(crate) fn accept(&mut self, answer: &str) {
-        let parsed = SdpAnswer::from_sdp_string(answer).expect("str0m reads our answer");
+        let known = match self.red_pt {
+            Some(red) => unsay_red(answer, red),
+            None => answer.to_owned(),
+        };
+        let parsed = SdpAnswer::from_sdp_string(&known).expect("str0m reads our answer");
         let pending = self.pending.take().expect("an offer is open");
         let accepted = self.rtc.sdp_api().accept_answer(pending, parsed);
         accepted.expect("str0m takes our answer");
@@ -314,9 +333,17 @@ impl Peer {
             (Event::KeyframeRequest(request), Side::Publisher(publisher)) => {
                 publisher.requested(now, request.rid);
             }
+            (
+                Event::EgressBitrateEstimate(BweKind::Twcc { estimate, .. }),
+                Side::Publisher(publisher),
+            ) => {
+                publisher.estimate = Some(estimate.as_u64());
+            }
             (Event::RtpPacket(packet), Side::Viewer(viewer)) => {
-                let video = self.video_pts.contains(&*packet.header.payload_type);
-                viewer.packet(now, video, &packet);
+                let pt = *packet.header.payload_type;
+                let video = self.video_pts.contains(&pt);
+                let is_red = self.red_pt == Some(pt);
+                viewer.packet(now, video, is_red, &packet);
             }
             _ => {}
         }
@@ -366,8 +393,18 @@ fn rtc_config(config: &PeerConfig) -> RtcConfig {
         Codec::Opus,
         Frequency::FORTY_EIGHT_KHZ,
         Some(2),
-        FormatParams::parse_line("minptime=10;useinbandfec=1"),
+        FormatParams::parse_line(OPUS),
     );
+    if let Some(red) = config.red_pt {
+        codecs.add_config(
+            red.into(),
+            None,
+            Codec::G722,
+            Frequency::FORTY_EIGHT_KHZ,
+            Some(2),
+            FormatParams::default(),
+        );
+    }
     for format in &config.video {
         let (pt, rtx) = (format.pt.into(), format.rtx_pt.map(Into::into));
         match format.codec {
@@ -381,6 +418,9 @@ fn rtc_config(config: &PeerConfig) -> RtcConfig {
                 FormatParams::default(),
             ),
         }
+    }
+    if config.adapts {
+        rtc = rtc.enable_bwe(Some(Bitrate::kbps(500)));
     }
     match &config.extensions {
         Some(extensions) => rtc.set_extension_map(extensions.clone()),
@@ -404,6 +444,29 @@ fn group(offer: &mut String, layers: &[Encoding]) -> Vec<(u32, Rid)> {
     offer.push_str(&format!("a=ssrc-group:SIM {}\r\n", names.join(" ")));
     sources
 }
+
+/// Says that a payload type is redundancy, for which str0m has no name in audio: it takes it for
+/// another codec.
+fn say_red(sdp: &str, red: u8, inner: u8) -> String {
+    replace(sdp, red, "red/48000/2", &format!("{inner}/{inner}"))
+}
+
+fn unsay_red(sdp: &str, red: u8) -> String {
+    replace(sdp, red, "G722/48000/2", "")
+}
+
+fn replace(sdp: &str, pt: u8, name: &str, parameters: &str) -> String {
+    let (map, fmtp) = (format!("a=rtpmap:{pt} "), format!("a=fmtp:{pt} "));
+    let line = |line: &str| match line {
+        line if line.starts_with(&map) && parameters.is_empty() => format!("{map}{name}\r\n"),
+        line if line.starts_with(&map) => format!("{map}{name}\r\n{fmtp}{parameters}\r\n"),
+        line if line.starts_with(&fmtp) => String::new(),
+        line => format!("{line}\r\n"),
+    };
+    sdp.lines().map(line).collect()
+}
+
+const OPUS: &str = "minptime=10;useinbandfec=1";
 
 /// Another first byte in every fingerprint.
 fn forge(offer: &str) -> String {

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use str0m::Rtc;
+use str0m::format::Codec;
 use str0m::media::{Mid, Rid};
 use str0m::rtp::{ExtensionValues, RtpWrite};
 
@@ -32,10 +33,20 @@ pub struct Script {
     pub layers: Vec<Encoding>,
     /// How the layers are told apart.
     pub told: Told,
+    /// Which of the codecs it offers it sends.
+    pub video_codec: Codec,
+    /// Payload of a video packet of so many bytes, in place of one that viewers can check.
+    pub video_payload: Option<fn(&Content, usize) -> Vec<u8>>,
+    /// The same of an audio packet.
+    pub audio_payload: Option<fn(&Content) -> Vec<u8>>,
     /// Header extensions of video packets.
-    pub video_extensions: fn() -> ExtensionValues,
+    pub video_extensions: fn(&Content) -> ExtensionValues,
     /// Header extensions of audio packets.
-    pub audio_extensions: fn() -> ExtensionValues,
+    pub audio_extensions: fn(&Content) -> ExtensionValues,
+    /// Sends key frames when it likes, and not when it is asked.
+    pub is_deaf: bool,
+    /// How fast the timestamps of its video run, in percent.
+    pub video_clock_percent: u64,
 }
 
 impl Default for Script {
@@ -51,8 +62,13 @@ impl Default for Script {
             encoding_takes: Duration::from_millis(20),
             layers: Vec::new(),
             told: Told::ByRid,
-            video_extensions: ExtensionValues::default,
-            audio_extensions: ExtensionValues::default,
+            video_codec: Codec::Vp8,
+            video_payload: None,
+            audio_payload: None,
+            video_extensions: |_| ExtensionValues::default(),
+            audio_extensions: |_| ExtensionValues::default(),
+            is_deaf: false,
+            video_clock_percent: 100,
         }
     }
 }
@@ -101,12 +117,17 @@ pub struct Published {
     pub frames: u32,
     /// Audio packets sent.
     pub audio_packets: u32,
+    /// What the server's feedback lets it send, in bits per second, if it goes by that.
+    pub estimate: Option<u64>,
     /// When a paused publisher sends nothing, although its connection lives.
     pub paused: bool,
     script: Script,
     number: u32,
     video_pt: Option<u8>,
     audio_pt: u8,
+    red_pt: Option<u8>,
+    /// The audio payload sent last, and its timestamp.
+    audio_before: Option<(u32, Vec<u8>)>,
     began: Instant,
     video_at: Option<Instant>,
     audio_at: Option<Instant>,
@@ -122,16 +143,20 @@ pub struct Published {
 impl Published {
     pub(crate) fn new(number: u32, began: Instant, config: &PeerConfig) -> Self {
         let layers = config.script.layers.len().max(1);
-        let vp8 = |format: &&crate::VideoFormat| format.codec == str0m::format::Codec::Vp8;
+        let codec = config.script.video_codec;
+        let sent = |format: &&crate::VideoFormat| format.codec == codec;
         Published {
             requests: Vec::new(),
             layer_requests: Vec::new(),
             frames: 0,
             audio_packets: 0,
+            estimate: None,
             paused: false,
             number,
-            video_pt: config.video.iter().find(vp8).map(|format| format.pt),
+            video_pt: config.video.iter().find(sent).map(|format| format.pt),
             audio_pt: config.audio_pt,
+            red_pt: config.red_pt,
+            audio_before: None,
             began,
             video_at: None,
             audio_at: None,
@@ -156,7 +181,7 @@ impl Published {
         let is = |layer: &Encoding| Some(Rid::from(layer.rid)) == rid;
         let layer = self.script.layers.iter().position(is).unwrap_or(0);
         self.layer_requests.push((now, layer));
-        self.keys_wanted[layer] = true;
+        self.keys_wanted[layer] |= !self.script.is_deaf;
     }
 
     pub(crate) fn due(&self) -> Option<Instant> {
@@ -210,6 +235,10 @@ impl Published {
         } else {
             self.script.delta_packets
         };
+        let count = self.estimate.map_or(count, |bps| {
+            let bits = u128::from(bps) * self.script.frame_interval.as_micros() / 1_000_000;
+            (bits / 8 / self.script.payload_size.max(1) as u128) as u16
+        });
         let count = (count >> halvings).max(1);
         let mut api = rtc.direct_api();
         let Some(stream) = api.stream_tx_by_mid(mid, rid) else {
@@ -226,8 +255,13 @@ impl Published {
                 picture: (self.frames + 12_345 * layer as u32) as u16 & 0x7fff,
                 captured,
             };
-            let payload = content.render(Piece::Video, self.script.payload_size.max(SIZE_MIN));
-            let timestamp = self.timestamp(captured, 90_000);
+            let size = self.script.payload_size.max(SIZE_MIN);
+            let payload = match self.script.video_payload {
+                Some(render) => render(&content, size),
+                None => content.render(Piece::Video, size),
+            };
+            let rate = 90_000 * self.script.video_clock_percent / 100;
+            let timestamp = self.timestamp(captured, rate);
             let timestamp = timestamp.wrapping_add(1_234_567_890_u32.wrapping_mul(layer as u32));
             let packet = RtpWrite::new(
                 pt.into(),
@@ -237,7 +271,7 @@ impl Published {
                 payload,
             )
             .marker(index + 1 == count)
-            .ext_vals((self.script.video_extensions)())
+            .ext_vals((self.script.video_extensions)(&content))
             .nackable(true);
             stream.write_rtp(packet);
             self.video_seqs[layer] += 1;
@@ -259,15 +293,28 @@ impl Published {
             picture: 0,
             captured,
         };
-        let payload = content.render(Piece::Audio, AUDIO_SIZE);
+        let payload = match self.script.audio_payload {
+            Some(render) => render(&content),
+            None => content.render(Piece::Audio, AUDIO_SIZE),
+        };
         let timestamp = self.timestamp(captured, 48_000);
         let mut api = rtc.direct_api();
         let Some(stream) = api.stream_tx_by_mid(mid, None) else {
             return;
         };
-        let (pt, seq) = (self.audio_pt.into(), self.audio_seq.into());
-        let packet = RtpWrite::new(pt, seq, timestamp, now, payload)
-            .ext_vals((self.script.audio_extensions)());
+        let (pt, payload) = match self.red_pt {
+            Some(red) => {
+                let before = self.audio_before.replace((timestamp, payload.clone()));
+                (red, redundant(self.audio_pt, timestamp, before, &payload))
+            }
+            None => (self.audio_pt, payload),
+        };
+        let (pt, seq) = (pt.into(), self.audio_seq.into());
+        let packet = RtpWrite::new(pt, seq, timestamp, now, payload).ext_vals((self
+            .script
+            .audio_extensions)(
+            &content
+        ));
         stream.write_rtp(packet);
         self.audio_seq += 1;
         self.audio_packets += 1;
@@ -278,6 +325,20 @@ impl Published {
         let ticks = captured.as_micros() as u64 * rate / 1_000_000;
         self.script.timestamp_start.wrapping_add(ticks as u32)
     }
+}
+
+/// RFC 2198 §3: the packet before, if there was one, and this one.
+fn redundant(pt: u8, timestamp: u32, before: Option<(u32, Vec<u8>)>, newest: &[u8]) -> Vec<u8> {
+    let mut packet = Vec::new();
+    let before = before.map(|(then, payload)| (timestamp.wrapping_sub(then), payload));
+    if let Some((offset, payload)) = &before {
+        let head = u32::from(0x80 | pt) << 24 | offset << 10 | payload.len() as u32;
+        packet.extend_from_slice(&head.to_be_bytes());
+    }
+    packet.push(pt);
+    packet.extend(before.map(|(_, payload)| payload).unwrap_or_default());
+    packet.extend_from_slice(newest);
+    packet
 }
 
 const AUDIO_INTERVAL: Duration = Duration::from_millis(20);

@@ -29,6 +29,8 @@ pub struct Watched {
     pub repeated: u64,
     /// Header extensions of the last video and audio packet.
     pub extensions: [Option<str0m::rtp::ExtensionValues>; 2],
+    /// Audio that redundant packets (RFC 2198) had besides their own.
+    pub brought_along: Vec<Content>,
     began: Instant,
     buffer: BTreeMap<u64, Buffered>,
     /// The first sequence number of the next frame; none while a key frame is needed.
@@ -124,6 +126,7 @@ impl Watched {
             audio: Track::default(),
             repeated: 0,
             extensions: [None, None],
+            brought_along: Vec::new(),
             began,
             buffer: BTreeMap::new(),
             next: None,
@@ -174,9 +177,14 @@ impl Watched {
         Some(Duration::from_nanos((video - audio).unsigned_abs() as u64))
     }
 
-    pub(crate) fn packet(&mut self, now: Instant, video: bool, packet: &RtpPacket) {
+    pub(crate) fn packet(&mut self, now: Instant, video: bool, is_red: bool, packet: &RtpPacket) {
         let piece = if video { Piece::Video } else { Piece::Audio };
-        let Ok(content) = Content::parse(piece, &packet.payload) else {
+        let newest = if is_red {
+            self.unwrap(&packet.payload)
+        } else {
+            &packet.payload
+        };
+        let Ok(content) = Content::parse(piece, newest) else {
             self.corrupt += u64::from(!packet.payload.is_empty());
             return;
         };
@@ -223,6 +231,25 @@ impl Watched {
         };
         self.buffer.insert(seq, buffered);
         self.advance(now);
+    }
+
+    /// RFC 2198 §3: notes the older packets a redundant one brings along; the newest one's payload.
+    fn unwrap<'p>(&mut self, payload: &'p [u8]) -> &'p [u8] {
+        let (mut at, mut sizes) = (0, Vec::new());
+        while payload.get(at).is_some_and(|first| first & 0x80 != 0) {
+            let low = payload.get(at + 2..at + 4).unwrap_or(&[0, 0]);
+            sizes.push(usize::from(low[0] & 3) << 8 | usize::from(low[1]));
+            at += 4;
+        }
+        let mut rest = payload.get(at + 1..).unwrap_or_default();
+        for size in sizes {
+            let (older, after) = rest.split_at(size.min(rest.len()));
+            if let Ok(content) = Content::parse(Piece::Audio, older) {
+                self.brought_along.push(content);
+            }
+            rest = after;
+        }
+        rest
     }
 
     /// Whether to ask for a key frame now.

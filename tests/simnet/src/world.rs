@@ -131,7 +131,14 @@ impl World {
             Engine::new(config, now, rng.random())
         };
         let shards: Vec<Engine> = (0..shard_count).map(shard).collect();
-        let codecs = [Codec::Opus, Codec::Vp8, Codec::H264, Codec::Vp9, Codec::Av1];
+        let codecs = [
+            Codec::Opus,
+            Codec::Red,
+            Codec::Vp8,
+            Codec::H264,
+            Codec::Vp9,
+            Codec::Av1,
+        ];
         World {
             now,
             began: now,

@@ -3,13 +3,13 @@
 use std::time::Instant;
 
 use whitewater_link::{
-    CloseReason, Command, Epoch, LayerInfo, MediaKind, Report, Role, SessionCommand, SessionId,
-    SessionState, ShardIndex, StreamId, TrackInfo, Traffic,
+    CloseReason, Command, Epoch, LayerInfo, Loudness, MediaKind, Report, Role, SessionCommand,
+    SessionId, SessionReport, SessionState, ShardIndex, StreamId, TrackInfo, Traffic,
 };
 
-use super::{Answered, Registry};
-use crate::session::Session;
-use crate::{Now, Seat, Side};
+use super::{Answered, Registry, Totals};
+use crate::session::{Counted, Session};
+use crate::{Diagnosed, Now, Seat, Side};
 
 impl Registry {
     /// The data plane has made the session. False when nobody waits for it any more (its stream
@@ -158,6 +158,14 @@ impl Registry {
         }
     }
 
+    /// Somebody at a publisher's microphone began or ceased to speak.
+    pub fn speaking(&mut self, session: SessionId, loudness: Loudness) {
+        if let Some(found) = self.sessions.get_mut(&session) {
+            found.loudness = Some(loudness);
+            self.revision += 1;
+        }
+    }
+
     /// A publisher fell silent or was heard again.
     pub fn publisher_silent(&mut self, session: SessionId, silent: bool, now: Now) {
         if let Some(found) = self.sessions.get_mut(&session) {
@@ -190,6 +198,8 @@ impl Registry {
             add(&mut session.traffic, grown);
             moved |= grown.packets > 0;
             session.available_bps = entry.available_bps;
+            moved |= take_intake(session, entry, &mut self.totals, now);
+            count(session, entry, &mut self.totals);
             session.rate.sample(now.mono, session.traffic.bytes);
             let video = entry.tracks.iter().filter(|t| t.kind == MediaKind::Video);
             let video_bytes = video.map(|track| track.traffic.bytes).sum();
@@ -220,6 +230,73 @@ impl Registry {
             command: SessionCommand::Close { reason },
         });
     }
+}
+
+/// Takes what a publisher brings; true if that changes what is shown.
+fn take_intake(
+    session: &mut Session,
+    entry: &SessionReport,
+    totals: &mut Totals,
+    now: Now,
+) -> bool {
+    let Some(intake) = &entry.intake else {
+        return false;
+    };
+    let before = session.diagnosis.clone();
+    let is_news = Diagnosed::update(&mut session.diagnosis, &intake.findings, now.unix_ms);
+    for diagnosed in session.diagnosis.iter().filter(|_| is_news) {
+        let code = diagnosed.finding.code;
+        let is = |known: &Diagnosed| {
+            (known.finding.code, known.finding.kind) == (code, diagnosed.finding.kind)
+        };
+        if !before.iter().any(is) {
+            *totals.found.entry(code.as_str()).or_default() += 1;
+        }
+    }
+    // Who speaks is told by events, which may be newer than a report.
+    let known = session.loudness.map(|known| known.is_speaking);
+    session.loudness = intake.loudness.map(|told| Loudness {
+        is_speaking: known.unwrap_or(told.is_speaking),
+        ..told
+    });
+    session.intake = Some(intake.clone());
+    is_news
+}
+
+/// Adds to the totals what a session's counters have grown by.
+fn count(session: &mut Session, entry: &SessionReport, totals: &mut Totals) {
+    let mut counted = Counted::default();
+    for track in &entry.tracks {
+        add(&mut counted.repeated, track.repeated);
+        add(&mut counted.padding, track.padding);
+        counted.keyframes += track.keyframes;
+        counted.keyframe_requests += track.keyframe_requests;
+    }
+    let tracks = entry.intake.iter().flat_map(|intake| &intake.tracks);
+    let layers = tracks.flat_map(|track| &track.layers);
+    counted.lost = layers.map(|layer| layer.packets_lost).sum();
+    let before = std::mem::replace(&mut session.counted, counted);
+    let grown = |now: Traffic, before: Traffic| Traffic {
+        packets: now.packets.saturating_sub(before.packets),
+        bytes: now.bytes.saturating_sub(before.bytes),
+    };
+    add(
+        &mut totals.repeated,
+        grown(counted.repeated, before.repeated),
+    );
+    add(&mut totals.padding, grown(counted.padding, before.padding));
+    let [to_publishers, from_viewers] = &mut totals.keyframe_requests;
+    let requests = counted
+        .keyframe_requests
+        .saturating_sub(before.keyframe_requests);
+    match Side::from(session.role) {
+        Side::Publish => {
+            *to_publishers += requests;
+            totals.keyframes += counted.keyframes.saturating_sub(before.keyframes);
+        }
+        Side::Subscribe => *from_viewers += requests,
+    }
+    totals.lost += counted.lost.saturating_sub(before.lost);
 }
 
 pub(super) fn add(total: &mut Traffic, more: Traffic) {

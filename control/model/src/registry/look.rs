@@ -4,7 +4,7 @@ use whitewater_link::{SessionId, Traffic};
 
 use super::{Counts, Registry, Totals};
 use crate::stream::Stream;
-use crate::{Now, Policy, SideView, Stats, StreamName, StreamView};
+use crate::{Diagnosed, Now, Policy, SideView, Stats, StreamName, StreamView};
 
 impl Registry {
     /// All streams, sorted by name.
@@ -74,7 +74,13 @@ impl Registry {
                 now,
             ),
             tracks: stream.tracks.clone(),
+            diagnosis: self.diagnosis(stream),
         }
+    }
+
+    fn diagnosis(&self, stream: &Stream) -> Vec<Diagnosed> {
+        let publisher = stream.publisher.and_then(|id| self.sessions.get(&id));
+        publisher.map_or_else(Vec::new, |publisher| publisher.diagnosis.clone())
     }
 
     fn side<'a>(

@@ -8,6 +8,7 @@ mod look;
 mod relays;
 mod scene;
 mod sources;
+mod summary;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +23,7 @@ use whitewater_link::{
 pub use self::drain::{Drain, Purpose};
 pub use self::scene::Scene;
 use self::sources::Sources;
+pub use self::summary::Summary;
 use crate::session::{Pending, Session};
 use crate::stream::{Origin, Stream};
 use crate::{
@@ -135,6 +137,18 @@ pub struct Totals {
     pub ended: BTreeMap<&'static str, u64>,
     /// Publishers that replaced a silent one.
     pub takeovers: u64,
+    /// Retransmissions to viewers.
+    pub repeated: Traffic,
+    /// Padding to viewers, by which paths are measured.
+    pub padding: Traffic,
+    /// Key frames of publishers.
+    pub keyframes: u64,
+    /// Requests for key frames: to publishers, from viewers.
+    pub keyframe_requests: [u64; 2],
+    /// Packets of publishers that never came.
+    pub lost: u64,
+    /// Findings that were raised, by code.
+    pub found: BTreeMap<&'static str, u64>,
 }
 
 impl Registry {

@@ -1,6 +1,6 @@
 //! What a viewer's player is told of its stream, and what it may choose.
 
-use whitewater_link::{Command, Epoch, MediaKind, SessionCommand, SessionId};
+use whitewater_link::{Command, Epoch, Loudness, MediaKind, SessionCommand, SessionId};
 
 use super::Registry;
 use crate::{Error, Layer, Now, Principal, Selection, StreamName};
@@ -14,6 +14,8 @@ pub struct Scene {
     pub viewer_count: usize,
     /// The layers of its video.
     pub layers: Vec<Layer>,
+    /// How loud its publisher is, where packets tell.
+    pub loudness: Option<Loudness>,
 }
 
 impl Registry {
@@ -26,6 +28,7 @@ impl Registry {
             publication: publication.and_then(|publisher| publisher.epoch()),
             viewer_count: stream.viewers.len(),
             layers: self.layers(name, now),
+            loudness: publisher.and_then(|publisher| publisher.loudness),
         })
     }
 

@@ -117,6 +117,7 @@ impl World {
                 },
                 tracks: Vec::new(),
                 available_bps: None,
+                intake: None,
                 silent_for: Duration::ZERO,
             }],
             run: LoopReport::default(),

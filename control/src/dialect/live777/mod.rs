@@ -1,6 +1,7 @@
 //! Live777's HTTP API: streams, their event feed, layers, strategy, information, cascade.
 
 mod feed;
+mod intake;
 mod render;
 
 use hyper::{Method, StatusCode};

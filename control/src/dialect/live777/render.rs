@@ -3,6 +3,7 @@
 use serde::Serialize;
 use whitewater_model as model;
 
+use super::intake;
 use crate::About;
 
 #[derive(Serialize)]
@@ -17,6 +18,9 @@ struct Stream<'a> {
     on_demand: bool,
     stats: StreamStats,
     stats_scope: &'static str,
+    /// Ours, as are the next ones: what is wrong with the publisher's media.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    diagnosis: Vec<intake::Diagnosed>,
 }
 
 #[derive(Serialize)]
@@ -41,6 +45,11 @@ struct Session<'a> {
     layer: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     available_bitrate: Option<u64>,
+    /// What a publisher brings.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tracks: Vec<intake::Track<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audio: Option<intake::Audio>,
     stats: Stats,
 }
 
@@ -115,6 +124,7 @@ pub(super) fn stream(view: &model::StreamView) -> Vec<u8> {
             subscribe: stats(view.subscribe.stats),
         },
         stats_scope: "node",
+        diagnosis: view.diagnosis.iter().map(intake::diagnosed).collect(),
     };
     to_json(&stream)
 }
@@ -172,6 +182,8 @@ fn session(view: &model::SessionView) -> Session<'_> {
         has_data_channel: view.has_data_channel,
         layer: view.layer.as_deref(),
         available_bitrate: view.available_bps,
+        tracks: view.tracks.iter().map(intake::track).collect(),
+        audio: view.loudness.map(intake::audio),
         stats: stats(view.stats),
     }
 }

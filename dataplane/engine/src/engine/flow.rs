@@ -7,7 +7,7 @@ use str0m::media::KeyframeRequestKind;
 use str0m::rtp::RtpPacket;
 use whitewater_link::{
     CloseReason, Epoch, Event, LAYERS_ALL, MediaKind, PacketMeta, Relay, RelayPacket, Role,
-    SessionState, StreamId, TrackInfo,
+    SessionId, SessionState, StreamId, TrackInfo,
 };
 use whitewater_rtp::demux::{Kind, classify};
 use whitewater_rtp::payload::vp9;
@@ -331,6 +331,7 @@ impl Session {
                 }
             }
             Side::Publisher(publisher) => {
+                publisher.stock.at = Some(now + limits::STOCK_INTERVAL);
                 if publisher.tracks.iter().any(IngressTrack::is_layered) {
                     publisher.layers_at = Some(now);
                 }
@@ -348,6 +349,7 @@ impl Session {
             role: Role::Publish { epoch },
             connection: Connection::Media(rtc, _),
             stream,
+            id,
             ..
         } = self
         else {
@@ -370,8 +372,8 @@ impl Session {
             return;
         }
         let pt = *packet.header.payload_type;
-        publisher.note_codec(source, pt, *stream, *epoch, core);
-        let Some(packet) = publisher.packet(now, source, packet, core) else {
+        publisher.note_codec(now, source, pt, *stream, *epoch, core);
+        let Some(packet) = publisher.packet(now, (*id, source), packet, core) else {
             return;
         };
         core.take_packet(*stream, packet);
@@ -443,6 +445,7 @@ impl Publisher {
     /// Tells control which codec is in use, when that is news.
     fn note_codec(
         &mut self,
+        now: Instant,
         source: SourceTrack,
         pt: u8,
         stream: StreamId,
@@ -463,7 +466,16 @@ impl Publisher {
             let description = &track.description;
             pt.and_then(|pt| description.codecs.iter().find(|codec| codec.pt == pt))
         };
-        let news = codec_of(layer.pt) != codec_of(Some(pt));
+        let (before, after) = (codec_of(layer.pt), codec_of(Some(pt)));
+        let news = before != after;
+        let names = before
+            .zip(after)
+            .map(|(one, other)| (&one.name, &other.name));
+        // Redundancy is no other codec: it comes and goes.
+        let is_red = |name: &String| name.eq_ignore_ascii_case("red");
+        if names.is_some_and(|(one, other)| one != other && !is_red(one) && !is_red(other)) {
+            track.switched_at = Some(now);
+        }
         layer.pt = Some(pt);
         if news {
             core.out.events.push(Event::StreamUp {
@@ -490,7 +502,7 @@ impl Publisher {
     fn packet(
         &mut self,
         now: Instant,
-        source: SourceTrack,
+        (session, source): (SessionId, SourceTrack),
         packet: RtpPacket,
         core: &mut Core,
     ) -> Option<Packet> {
@@ -498,13 +510,22 @@ impl Publisher {
         let header = &packet.header;
         let size = header.header_len + packet.payload.len();
         track.report.traffic.count(size);
+        if let Some(loudness) = track.inspect(now, source.layer, &packet, size) {
+            core.out.events.push(Event::Speaking { session, loudness });
+        }
         let pt = *header.payload_type;
         let codec = track.readable(pt);
-        let keyframe_start = codec.is_some_and(|codec| codec.is_key_frame_start(&packet.payload));
+        if track.is_broken(pt, &packet.payload) {
+            core.drops.count(DropReason::Malformed);
+            return None;
+        }
         let layer = track.layers.get_mut(usize::from(source.layer))?;
+        let descriptor = extension::dependency(&header.ext_vals);
+        let keyframe_start = layer.begins_key(codec, &packet.payload, descriptor);
         layer.note(now, size, header.marker);
         if keyframe_start {
-            track.report.keyframes += 1;
+            let is_another = layer.keys.note(now, header.timestamp);
+            track.report.keyframes += u64::from(is_another);
             layer.throttle.served();
             layer.note_size(codec.and_then(|codec| codec.picture_size(&packet.payload)));
         }

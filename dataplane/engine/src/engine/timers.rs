@@ -150,6 +150,7 @@ impl Session {
         self.send_remb(now);
         self.send_reports(now, core);
         self.look_at_layers(now, core);
+        self.take_stock(now, core);
         self.release(now, core);
         self.catch_up_when_due(now, core);
         if self.channels_due.is_some_and(|due| due <= now) {

@@ -62,6 +62,8 @@ pub struct EgressTrack {
     source: Option<Source>,
     /// Egress payload type by the publisher's, for the current source's epoch.
     payload_types: [Option<u8>; 128],
+    /// How redundant audio of the current source leaves, if it has any.
+    redundancy: Option<Redundancy>,
     gate: Gate,
     seq: SeqMunger,
     timestamp: Option<TimestampMunger>,
@@ -222,6 +224,7 @@ impl EgressTrack {
             codecs: plan.codecs.clone(),
             source: None,
             payload_types: [None; 128],
+            redundancy: None,
             gate: Gate::Waiting(None),
             seq: SeqMunger::new(u64::from(start.seq & 0x7fff)),
             timestamp: None,
@@ -386,7 +389,14 @@ impl EgressTrack {
             payload = padded;
             *first |= PADDING_BIT;
         }
-        if let Some(numbers) = rewritten.pictures {
+        if let Some(redundancy) = self.redundancy {
+            let map = &self.payload_types;
+            let body = redundancy.body(meta.pt, payload, rewritten.pt, map);
+            match body.and_then(|body| body.write(rest, map)) {
+                Some(body) => payload = body,
+                None => return way.drops.count(DropReason::Malformed),
+            }
+        } else if let Some(numbers) = rewritten.pictures {
             // Only after a change of source: a copy of the payload, with other numbers.
             match renumbered(rest, payload, numbers) {
                 Some(copy) => payload = copy,
@@ -440,6 +450,15 @@ impl EgressTrack {
         if !self.resent.admit(now, egress, interval) || !self.budget.spend(size) {
             return way.drops.count(DropReason::RetransmissionRefused);
         }
+        let again = redundancy::body(
+            self.redundancy,
+            meta.pt,
+            &packet.payload,
+            &self.payload_types,
+        );
+        let Some(again) = again else {
+            return way.drops.count(DropReason::Malformed);
+        };
         let timestamp = self.timestamp.as_ref();
         let fields = HeaderFields {
             marker: self
@@ -459,10 +478,10 @@ impl EgressTrack {
             // The original sequence number goes before the payload: the packet is put together
             // in what is left of the header's room and sealed from there.
             let (header, rest) = way.header.split_at_mut_checked(header_len)?;
-            let body = rest.get_mut(..OSN_SIZE + packet.payload.len())?;
+            let body = rest.get_mut(..OSN_SIZE + again.len())?;
             let (osn, payload) = body.split_at_mut_checked(OSN_SIZE)?;
             osn.copy_from_slice(&seq.to_be_bytes());
-            payload.copy_from_slice(&packet.payload);
+            again.copy(payload, &self.payload_types)?;
             if let Some(numbers) = self.pictures.again(meta.pictures) {
                 pictures::write(payload, numbers);
             }
@@ -679,6 +698,13 @@ impl EgressTrack {
             })
             .unwrap_or_default();
         self.payload_types = map_payload_types(&published, &self.codecs);
+        let is_red = |pt| {
+            let mut codecs = self.codecs.iter().filter(|codec| codec.pt == pt);
+            codecs.any(|codec| codec.codec == Codec::Red)
+        };
+        let track = tracks.get(usize::from(track));
+        self.redundancy =
+            track.and_then(|track| Redundancy::new(track, &self.payload_types, is_red));
     }
 
     /// Whether any of the publisher's codecs can be shown to this viewer.
@@ -746,11 +772,13 @@ fn codec_plan(kind: MediaKind, codec: &whitewater_link::CodecDescription) -> Opt
 }
 
 mod pacing;
+mod redundancy;
 mod replay;
 
 pub use pacing::Pace;
 pub use replay::Progress;
 
+use redundancy::Redundancy;
 use replay::Replay;
 
 #[cfg(test)]

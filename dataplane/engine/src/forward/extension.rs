@@ -58,6 +58,11 @@ pub fn passed(values: &ExtensionValues) -> PassedExtensions {
     }
 }
 
+/// A received packet's dependency descriptor.
+pub fn dependency(values: &ExtensionValues) -> Option<&[u8]> {
+    get::<Dependency>(values)
+}
+
 fn get<T: Tag>(values: &ExtensionValues) -> Option<&[u8]> {
     let value: &Value<T> = values.user_values.get()?;
     Some(&value.0)

@@ -6,10 +6,12 @@ use str0m::media::Rid;
 use whitewater_link::{
     CodecDescription, MediaKind, Reception, TrackDescription, TrackReport, Traffic,
 };
-use whitewater_rtp::payload::Codec as Readable;
-use whitewater_sdp::{Codec, TrackPlan};
+use whitewater_rtp::payload::{Codec as Readable, red};
+use whitewater_sdp::{Codec, TrackPlan, wrapped};
 
+use super::checks::SoundCheck;
 use super::layers::{IngressLayer, ScaleMeter};
+use super::loudness::LoudnessMeter;
 
 /// One track of a publisher.
 #[derive(Debug)]
@@ -23,6 +25,8 @@ pub struct IngressTrack {
     /// The codec of each payload type, for reading key frames.
     codecs: [Option<Codec>; 128],
     clocks: [u32; 128],
+    /// The payload type of redundancy (RED), and of what it wraps.
+    wraps: Option<(u8, u8)>,
     /// Which feedback the publisher understands.
     pub request: KeyframeRequestForm,
     /// Whether it wants REMB because it does not do transport-wide feedback.
@@ -36,6 +40,12 @@ pub struct IngressTrack {
     pub muted: bool,
     /// Counts the mutes (see `PacketMeta::run`).
     pub run: u32,
+    /// How its sound is made.
+    pub sound: SoundCheck,
+    /// How loud it is.
+    pub loudness: LoudnessMeter,
+    /// When its codec was changed in the middle of the stream.
+    pub switched_at: Option<Instant>,
     /// What came in.
     pub report: TrackReport,
 }
@@ -79,12 +89,16 @@ impl IngressTrack {
             description: describe(kind, plan),
             codecs,
             clocks,
+            wraps: wraps(plan),
             request,
             wants_remb: any(|f| f.goog_remb && !f.transport_cc),
             layers: IngressLayer::planned(plan),
             scalable: None,
             muted: false,
             run: 0,
+            sound: SoundCheck::default(),
+            loudness: LoudnessMeter::default(),
+            switched_at: None,
             report: TrackReport {
                 kind,
                 traffic: Traffic::default(),
@@ -122,8 +136,24 @@ impl IngressTrack {
         })
     }
 
-    /// The codec a payload type stands for.
+    /// Whether a packet is redundant audio (RED) that contradicts itself: nobody could unwrap it.
+    pub fn is_broken(&self, pt: u8, payload: &[u8]) -> bool {
+        let is_red = self.wraps.is_some_and(|(red, _)| red == pt);
+        is_red && red::primary(payload).is_none_or(|newest| newest.payload.is_empty())
+    }
+
+    /// What a payload type stands for, and the ticks a second of its clock.
+    pub fn format(&self, pt: u8) -> (Option<Codec>, u32) {
+        let pt = usize::from(pt & 0x7f);
+        (self.codecs[pt], self.clocks[pt])
+    }
+
+    /// The codec a payload type stands for; of redundancy what it wraps.
     pub fn codec(&self, pt: u8) -> Option<&CodecDescription> {
+        let pt = self
+            .wraps
+            .filter(|(red, _)| *red == pt)
+            .map_or(pt, |(_, inner)| inner);
         self.description.codecs.iter().find(|codec| codec.pt == pt)
     }
 
@@ -198,6 +228,12 @@ impl NtpAnchor {
 
 /// A difference between capture and arrival that no encoder or network explains.
 const CAPTURE_AGE_MAX: Duration = Duration::from_secs(10);
+
+/// The first redundancy payload type, and what it wraps.
+fn wraps(plan: &TrackPlan) -> Option<(u8, u8)> {
+    let red = plan.codecs.iter().find(|codec| codec.codec == Codec::Red)?;
+    Some((red.pt, wrapped(red, &plan.codecs)?.pt))
+}
 
 fn describe(kind: MediaKind, plan: &TrackPlan) -> TrackDescription {
     let codecs = plan.codecs.iter().map(|codec| CodecDescription {

@@ -1,6 +1,6 @@
 //! Key frame requests, coalesced: however many viewers ask, the publisher hears two a second.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::limits;
 
@@ -9,6 +9,8 @@ use crate::limits;
 pub struct KeyframeThrottle {
     sent_at: Option<Instant>,
     owed: bool,
+    /// Since when no key frame came although one was asked for.
+    unanswered_since: Option<Instant>,
 }
 
 impl KeyframeThrottle {
@@ -25,6 +27,7 @@ impl KeyframeThrottle {
         if due {
             self.owed = false;
             self.sent_at = Some(now);
+            self.unanswered_since.get_or_insert(now);
         }
         due
     }
@@ -32,6 +35,13 @@ impl KeyframeThrottle {
     /// A key frame began: whoever asked before gets it.
     pub fn served(&mut self) {
         self.owed = false;
+        self.unanswered_since = None;
+    }
+
+    /// For how long the publisher has been asked in vain.
+    pub fn unanswered_for(&self, now: Instant) -> Option<Duration> {
+        let since = self.unanswered_since?;
+        Some(now.saturating_duration_since(since))
     }
 
     /// When the owed request may be sent; `None` when none is owed.
@@ -43,8 +53,6 @@ impl KeyframeThrottle {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -77,7 +85,10 @@ mod tests {
         let mut throttle = KeyframeThrottle::default();
         assert!(throttle.request(start));
         assert!(!throttle.request(start + Duration::from_millis(100)));
+        let later = start + Duration::from_secs(7);
+        assert_eq!(throttle.unanswered_for(later), Some(Duration::from_secs(7)));
         throttle.served();
         assert_eq!(throttle.due(), None);
+        assert_eq!(throttle.unanswered_for(later), None);
     }
 }

@@ -4,9 +4,12 @@ use std::time::{Duration, Instant};
 
 use str0m::media::Rid;
 use whitewater_link::{LAYERS_MAX, LayerInfo, LayerState, Scale};
-use whitewater_rtp::payload::PictureSize;
+use whitewater_rtp::ext::DependencyDescriptor;
+use whitewater_rtp::payload::{Codec, PictureSize};
 use whitewater_sdp::TrackPlan;
 
+use super::arrivals::{Arrivals, Keyframes};
+use super::checks::PictureCheck;
 use super::ingress::SourceClock;
 use super::keyframe::KeyframeThrottle;
 use crate::limits;
@@ -26,8 +29,16 @@ pub struct IngressLayer {
     pub throttle: KeyframeThrottle,
     /// Its sender reports.
     pub clock: SourceClock,
+    /// How its packets come.
+    pub arrivals: Arrivals,
+    /// Its key frames.
+    pub keys: Keyframes,
+    /// How its pictures are made.
+    pub pictures: PictureCheck,
     meter: Meter,
     size: Option<PictureSize>,
+    /// Whether its packets describe themselves (dependency descriptor): that goes before the payload.
+    is_described: bool,
 }
 
 impl IngressLayer {
@@ -92,10 +103,36 @@ impl IngressLayer {
         self.rids.iter().any(|known| known == rid)
     }
 
+    /// Whether a decoder can start at a packet. A dependency descriptor says so of payloads that are
+    /// encrypted too, where reading them would find key frames anywhere: once one with a structure
+    /// came, the descriptors alone count (AV1 RTP payload format 1.0 appendix A.2: it comes with every
+    /// start).
+    #[inline]
+    pub fn begins_key(
+        &mut self,
+        codec: Option<Codec>,
+        payload: &[u8],
+        descriptor: Option<&[u8]>,
+    ) -> bool {
+        if let Some(said) = descriptor.and_then(DependencyDescriptor::parse) {
+            let begins = said.start_of_frame && said.has_structure;
+            self.is_described |= begins;
+            if self.is_described {
+                return begins;
+            }
+        }
+        codec.is_some_and(|codec| codec.is_key_frame_start(payload))
+    }
+
     /// Counts a packet of `size` bytes.
     #[inline]
     pub fn note(&mut self, now: Instant, size: usize, marker: bool) {
         self.meter.note(now, size, marker);
+    }
+
+    /// The size of its pictures, as far as a key frame told.
+    pub fn size(&self) -> Option<PictureSize> {
+        self.size
     }
 
     /// A key frame told its size.

@@ -7,6 +7,7 @@ pub mod dialler;
 pub mod ice;
 pub mod keys;
 pub mod outlet;
+pub mod stock;
 pub mod webrtc;
 
 use std::time::Instant;
@@ -37,6 +38,7 @@ use channels::Channels;
 use connection::Connection;
 use keys::KeyCell;
 use outlet::Outlet;
+use stock::Stock;
 
 /// One peer connection.
 pub struct Session {
@@ -107,6 +109,8 @@ pub struct Publisher {
     strangers: Vec<u32>,
     /// Wall clock of the publisher on ours.
     pub anchor: NtpAnchor,
+    /// What was taken stock of.
+    pub stock: Box<Stock>,
     /// When REMB is due, for publishers that understand nothing better.
     pub remb_at: Option<Instant>,
 }
@@ -177,6 +181,7 @@ impl Session {
                 rid_extensions: rid_extensions(plan),
                 strangers: Vec::new(),
                 anchor: NtpAnchor::default(),
+                stock: Box::default(),
                 remb_at: None,
             }),
             Role::Subscribe => {
@@ -276,7 +281,7 @@ impl Session {
             if !self.silent {
                 due = due.min(self.heard_at + config.silent_after);
             }
-            for at in [publisher.remb_at, publisher.layers_at]
+            for at in [publisher.remb_at, publisher.layers_at, publisher.stock.at]
                 .into_iter()
                 .flatten()
             {
@@ -388,11 +393,16 @@ impl Session {
             Side::Publisher(_) => None,
             Side::Viewer(viewer) => viewer.available_bps,
         };
+        let intake = match &self.side {
+            Side::Publisher(publisher) => publisher.stock.intake.clone(),
+            Side::Viewer(_) => None,
+        };
         SessionReport {
             session: self.id,
             traffic,
             tracks,
             available_bps,
+            intake,
             silent_for: now.saturating_duration_since(self.heard_at),
         }
     }

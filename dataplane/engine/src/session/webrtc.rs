@@ -150,11 +150,11 @@ pub fn receive(rtc: &mut Rtc, now: Instant, bytes: &[u8]) -> Result<(), RtcError
 fn codec(codec: whitewater_sdp::Codec) -> Codec {
     use whitewater_sdp::Codec as Planned;
     match codec {
-        Planned::Opus | Planned::Multiopus => Codec::Opus,
+        // The library has no audio of that name; it looks into no payload.
+        Planned::Opus | Planned::Multiopus | Planned::Red => Codec::Opus,
         Planned::Pcmu => Codec::PCMU,
         Planned::Pcma => Codec::PCMA,
         Planned::G722 => Codec::G722,
-        Planned::Red => Codec::Red,
         Planned::H264 => Codec::H264,
         Planned::H265 => Codec::H265,
         Planned::Vp8 => Codec::Vp8,

@@ -1,5 +1,6 @@
 //! H.264 payloads.
 
+use super::syntax::Bits;
 use crate::bits::{u8_at, u16_at};
 
 /// How one packet carries NAL units.
@@ -88,7 +89,106 @@ pub fn is_key_frame_start(payload: &[u8]) -> bool {
     }
 }
 
+/// A NAL unit that begins in a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unit<'a> {
+    /// Its type; 24..=31 and 0 are no units but packets of modes we do not know.
+    pub nal_type: u8,
+    /// The forbidden bit of its header, which is set in no H.264 stream.
+    pub is_forbidden: bool,
+    /// What follows its header byte, as far as this packet has it.
+    pub body: &'a [u8],
+}
+
+impl Unit<'_> {
+    /// Whether it is a slice of an IDR picture.
+    #[must_use]
+    pub fn is_idr(&self) -> bool {
+        self.nal_type == IDR
+    }
+
+    /// Whether it is a picture parameter set.
+    #[must_use]
+    pub fn is_pps(&self) -> bool {
+        self.nal_type == PPS
+    }
+
+    /// Whether it is a slice of any picture.
+    #[must_use]
+    pub fn is_slice(&self) -> bool {
+        matches!(self.nal_type, SLICE | IDR)
+    }
+
+    /// Of a sequence parameter set: profile_idc, constraint flags and level_idc.
+    #[must_use]
+    pub fn profile(&self) -> Option<[u8; 3]> {
+        let profile = self.body.get(..3).filter(|_| self.nal_type == SPS)?;
+        profile.try_into().ok()
+    }
+
+    /// Of a slice, its kind (ITU-T H.264 §7.3.3); `None` when it is none, or cut too short.
+    #[must_use]
+    pub fn slice(&self) -> Option<Slice> {
+        if !self.is_slice() {
+            return None;
+        }
+        let mut bits = Bits::unescaped(self.body);
+        bits.exp_golomb()?;
+        Some(match bits.exp_golomb()? {
+            0 | 3 | 5 | 8 => Slice::P,
+            1 | 6 => Slice::B,
+            2 | 4 | 7 | 9 => Slice::I,
+            _ => return None,
+        })
+    }
+}
+
+/// What a slice is predicted from (ITU-T H.264 table 7-6; SP and SI count as P and I).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Slice {
+    /// Itself.
+    I,
+    /// One picture for each block.
+    P,
+    /// Two.
+    B,
+}
+
+/// The units that begin in a packet, in order. A malformed packet has fewer.
+pub fn units(payload: &[u8]) -> impl Iterator<Item = Unit<'_>> {
+    let (aggregated, alone) = match Descriptor::parse(payload) {
+        Some(Descriptor::StapA(units)) => (Some(units), None),
+        Some(Descriptor::Single { .. } | Descriptor::Other { .. }) => (None, unit(payload)),
+        Some(Descriptor::FuA {
+            nal_type,
+            is_start: true,
+            ..
+        }) => {
+            let alone = payload.get(2..).map(|body| Unit {
+                nal_type,
+                is_forbidden: payload.first().is_some_and(|byte| byte & 0x80 != 0),
+                body,
+            });
+            (None, alone)
+        }
+        Some(Descriptor::FuA { .. }) | None => (None, None),
+    };
+    let aggregated = aggregated.into_iter().flatten().filter_map(unit);
+    aggregated.chain(alone)
+}
+
+fn unit(bytes: &[u8]) -> Option<Unit<'_>> {
+    let (header, body) = bytes.split_first()?;
+    Some(Unit {
+        nal_type: header & 0x1f,
+        is_forbidden: header & 0x80 != 0,
+        body,
+    })
+}
+
+const SLICE: u8 = 1;
 const IDR: u8 = 5;
 pub(super) const SPS: u8 = 7;
+const PPS: u8 = 8;
 const STAP_A: u8 = 24;
 const FU_A: u8 = 28;

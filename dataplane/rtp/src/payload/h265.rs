@@ -100,6 +100,11 @@ pub fn is_key_frame_start(payload: &[u8]) -> bool {
     }
 }
 
+/// Whether a unit is a sequence parameter set.
+pub(super) fn is_sps(unit: &[u8]) -> bool {
+    u16_at(unit, 0).is_some_and(|header| nal_type_of(header) == SPS)
+}
+
 fn nal_type_of(header: u16) -> u8 {
     (header >> 9) as u8 & 0x3f
 }
@@ -108,6 +113,6 @@ const IDR_W_RADL: u8 = 19;
 const IDR_N_LP: u8 = 20;
 const CRA: u8 = 21;
 const VPS: u8 = 32;
-const SPS: u8 = 33;
+pub(super) const SPS: u8 = 33;
 const AGGREGATION: u8 = 48;
 const FRAGMENT: u8 = 49;

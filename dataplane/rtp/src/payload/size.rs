@@ -2,6 +2,8 @@
 
 use super::Codec;
 use super::h264;
+use super::h265;
+use super::syntax::Bits;
 use super::vp8;
 use super::vp9;
 use crate::bits::{u8_at, u16_at};
@@ -27,7 +29,7 @@ impl PictureSize {
 
 impl Codec {
     /// The size of the picture that a key frame's first packet starts; of scalable video that of
-    /// its largest layer. `None` where the packet does not tell, as in H.265.
+    /// its largest layer. `None` where the packet does not tell.
     ///
     /// Shape: `payload` is one packet's payload, padding removed. The work is bounded by its length.
     #[must_use]
@@ -36,8 +38,9 @@ impl Codec {
             Self::Vp8 => of_vp8(payload),
             Self::Vp9 => of_vp9(payload),
             Self::H264 => of_h264(payload),
+            Self::H265 => of_h265(payload),
             Self::Av1 => of_av1(payload),
-            Self::H265 | Self::Opus => None,
+            Self::Opus => None,
         }
     }
 }
@@ -142,13 +145,72 @@ fn of_sps(unit: &[u8]) -> Option<PictureSize> {
         2 => (2, 1),
         _ => (1, 1),
     };
-    let cropped = |full: u32, one: u32, other: u32, unit: u32| {
-        full.checked_sub(one.checked_add(other)?.checked_mul(unit)?)
+    PictureSize::new(
+        less(across, left, right, unit_across)?,
+        less(down, top, bottom, unit_down * rows)?,
+    )
+}
+
+/// The sequence parameter set, alone in its packet or among others.
+fn of_h265(payload: &[u8]) -> Option<PictureSize> {
+    match h265::Descriptor::parse(payload)? {
+        h265::Descriptor::Single {
+            nal_type: h265::SPS,
+            ..
+        } => of_h265_sps(payload),
+        h265::Descriptor::Aggregation(mut units) => {
+            of_h265_sps(units.find(|unit| h265::is_sps(unit))?)
+        }
+        _ => None,
+    }
+}
+
+/// ITU-T H.265 §7.3.2.2.1, with the profile of §7.3.3 passed over: luma samples across and down,
+/// less the conformance window.
+fn of_h265_sps(unit: &[u8]) -> Option<PictureSize> {
+    let mut bits = Bits::unescaped(unit.get(2..)?);
+    bits.skip(4)?;
+    let sub_layers = bits.take(3)?;
+    bits.skip(1)?;
+    bits.skip(H265_PROFILE_BITS + H265_LEVEL_BITS)?;
+    let mut present = 0;
+    for _ in 0..sub_layers {
+        let (profile, level) = (bits.flag()?, bits.flag()?);
+        present += if profile { H265_PROFILE_BITS } else { 0 };
+        present += if level { H265_LEVEL_BITS } else { 0 };
+    }
+    if sub_layers > 0 {
+        bits.skip(2 * (8 - sub_layers))?;
+    }
+    bits.skip(present)?;
+    bits.exp_golomb()?;
+    let chroma_format = bits.exp_golomb()?;
+    if chroma_format == 3 {
+        bits.skip(1)?;
+    }
+    let (across, down) = (bits.exp_golomb()?, bits.exp_golomb()?);
+    let mut window = [0; 4];
+    if bits.flag()? {
+        for side in &mut window {
+            *side = bits.exp_golomb()?;
+        }
+    }
+    let [left, right, top, bottom] = window;
+    // Table 6-1, as in H.264.
+    let (unit_across, unit_down) = match chroma_format {
+        1 => (2, 2),
+        2 => (2, 1),
+        _ => (1, 1),
     };
     PictureSize::new(
-        cropped(across, left, right, unit_across)?,
-        cropped(down, top, bottom, unit_down * rows)?,
+        less(across, left, right, unit_across)?,
+        less(down, top, bottom, unit_down)?,
     )
+}
+
+/// What a side has after units of it were cut off at both ends.
+fn less(full: u32, one: u32, other: u32, unit: u32) -> Option<u32> {
+    full.checked_sub(one.checked_add(other)?.checked_mul(unit)?)
 }
 
 /// AV1 RTP payload format 1.0 §4.4: elements with or without a length in front.
@@ -209,139 +271,11 @@ fn leb128(bytes: &[u8]) -> Option<(usize, usize)> {
     None
 }
 
-/// Reads bits, the most significant of a byte first.
-struct Bits<'a> {
-    bytes: &'a [u8],
-    at: usize,
-    /// Zero bytes in a row before this one, where 00 00 03 stands for 00 00.
-    zeros: Option<u8>,
-    byte: u8,
-    left: u32,
-}
-
-impl<'a> Bits<'a> {
-    fn plain(bytes: &'a [u8]) -> Self {
-        Self {
-            bytes,
-            at: 0,
-            zeros: None,
-            byte: 0,
-            left: 0,
-        }
-    }
-
-    /// ITU-T H.264 §7.4.1.1: a 3 after two zero bytes is no part of what is escaped.
-    fn unescaped(bytes: &'a [u8]) -> Self {
-        Self {
-            zeros: Some(0),
-            ..Self::plain(bytes)
-        }
-    }
-
-    fn next_byte(&mut self) -> Option<u8> {
-        let mut byte = u8_at(self.bytes, self.at)?;
-        self.at += 1;
-        if let Some(zeros) = &mut self.zeros {
-            if *zeros == 2 && byte == 3 {
-                *zeros = 0;
-                byte = u8_at(self.bytes, self.at)?;
-                self.at += 1;
-            }
-            *zeros = if byte == 0 { (*zeros + 1).min(2) } else { 0 };
-        }
-        Some(byte)
-    }
-
-    fn flag(&mut self) -> Option<bool> {
-        if self.left == 0 {
-            self.byte = self.next_byte()?;
-            self.left = 8;
-        }
-        self.left -= 1;
-        Some(self.byte >> self.left & 1 != 0)
-    }
-
-    /// A number of `count` bits, 0..=32.
-    fn take(&mut self, count: u32) -> Option<u32> {
-        let mut value = 0;
-        for _ in 0..count {
-            value = value << 1 | u32::from(self.flag()?);
-        }
-        Some(value)
-    }
-
-    fn skip(&mut self, count: u32) -> Option<()> {
-        for _ in 0..count {
-            self.flag()?;
-        }
-        Some(())
-    }
-
-    /// ITU-T H.264 §9.1: as many zeros as bits follow the one.
-    fn exp_golomb(&mut self) -> Option<u32> {
-        let mut zeros = 0;
-        while !self.flag()? {
-            zeros += 1;
-            if zeros > 31 {
-                return None;
-            }
-        }
-        let rest = self.take(zeros)?;
-        Some((1 << zeros) - 1 + rest)
-    }
-
-    /// ITU-T H.264 §7.3.2.1.1.1.
-    fn scaling_list(&mut self, size: u32) -> Option<()> {
-        let (mut last, mut next) = (8_i64, 8_i64);
-        for _ in 0..size {
-            if next != 0 {
-                let coded = i64::from(self.exp_golomb()?);
-                let delta = if coded % 2 == 0 {
-                    -coded / 2
-                } else {
-                    coded / 2 + 1
-                };
-                next = (last + delta).rem_euclid(256);
-            }
-            last = if next == 0 { last } else { next };
-        }
-        Some(())
-    }
-
-    /// AV1 specification §5.5.1, from `timing_info_present_flag` to the operating points' end.
-    fn operating_points(&mut self) -> Option<()> {
-        let mut delay_bits = None;
-        if self.flag()? {
-            self.skip(32 + 32)?;
-            if self.flag()? {
-                self.exp_golomb()?;
-            }
-            if self.flag()? {
-                delay_bits = Some(self.take(5)? + 1);
-                self.skip(32 + 5 + 5)?;
-            }
-        }
-        let has_display_delays = self.flag()?;
-        for _ in 0..=self.take(5)? {
-            self.skip(12)?;
-            if self.take(5)? > 7 {
-                self.skip(1)?;
-            }
-            if let Some(delay_bits) = delay_bits
-                && self.flag()?
-            {
-                self.skip(2 * delay_bits + 1)?;
-            }
-            if has_display_delays && self.flag()? {
-                self.skip(4)?;
-            }
-        }
-        Some(())
-    }
-}
-
 /// Profiles whose parameter sets tell the chroma format (ITU-T H.264 §7.3.2.1.1).
 const HIGH_PROFILES: [u32; 13] = [100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135];
+/// Of `profile_tier_level()` in H.265, but for the level.
+const H265_PROFILE_BITS: u32 = 88;
+const H265_LEVEL_BITS: u32 = 8;
 const OBU_SEQUENCE_HEADER: u8 = 1;
 /// A sequence header comes first; before it stands at most a temporal delimiter.
 const OBUS_MAX: u8 = 3;
@@ -416,6 +350,66 @@ mod tests {
         assert_eq!(size(Codec::H264, &[0x65, 1, 2, 3]), None);
         survives(Codec::H264, &high);
         survives(Codec::H264, &together);
+    }
+
+    #[test]
+    fn h265_tells_it_in_its_sequence_parameter_set() {
+        // Main, level 3.1, one sub-layer: 1280 by 720; and 1920 by 1088 with a window of 8 rows less.
+        let plain = h265_sps(1280, 720, None);
+        assert_eq!(size(Codec::H265, &plain), Some((1280, 720)));
+        let windowed = h265_sps(1920, 1088, Some([0, 0, 0, 4]));
+        assert_eq!(size(Codec::H265, &windowed), Some((1920, 1080)));
+        // As x265 writes it, 640 by 360 in a coded size of 640 by 360, with emulation prevention.
+        let real = bytes(
+            "42 01 01 01 60 00 00 03 00 90 00 00 03 00 00 03 00 3f a0 05 02 01 69 65 95 9a 49 32 bc \
+             05 a0 20 00 00 03 00 20 00 00 03 03 21",
+        );
+        assert_eq!(size(Codec::H265, &real), Some((640, 360)));
+        let mut together = vec![
+            0x60,
+            0x01,
+            0,
+            4,
+            0x40,
+            0x01,
+            0x0c,
+            0x01,
+            0,
+            plain.len() as u8,
+        ];
+        together.extend_from_slice(&plain);
+        assert_eq!(size(Codec::H265, &together), Some((1280, 720)));
+        assert_eq!(size(Codec::H265, &[0x26, 1, 2, 3]), None);
+        survives(Codec::H265, &windowed);
+        survives(Codec::H265, &together);
+    }
+
+    fn h265_sps(width: u32, height: u32, window: Option<[u32; 4]>) -> Vec<u8> {
+        // Header; id 0, one sub-layer, nesting; a profile without four zero bits in a row twice,
+        // so that nothing needs to be escaped.
+        let mut bits = String::from("0100001000000001") + "0000" + "000" + "1";
+        bits.push_str(&"01".repeat(44));
+        bits.push_str(&format!("{:08b}", 93));
+        let mut coded = |value: u32| {
+            let value = value + 1;
+            let digits = 32 - value.leading_zeros() as usize;
+            bits.push_str(&"0".repeat(digits - 1));
+            bits.push_str(&format!("{value:b}"));
+        };
+        for value in [0, 1, width, height] {
+            coded(value);
+        }
+        bits.push(if window.is_some() { '1' } else { '0' });
+        for value in window.into_iter().flatten() {
+            let value = value + 1;
+            let digits = 32 - value.leading_zeros() as usize;
+            bits.push_str(&"0".repeat(digits - 1));
+            bits.push_str(&format!("{value:b}"));
+        }
+        let byte = |bits: &[u8]| {
+            u8::from_str_radix(&format!("{:0<8}", std::str::from_utf8(bits).unwrap()), 2).unwrap()
+        };
+        bits.as_bytes().chunks(8).map(byte).collect()
     }
 
     #[test]
