@@ -125,9 +125,11 @@ pub const LAYER_RATES_INTERVAL: Duration = Duration::from_secs(1);
 /// A viewer moves to a larger layer once that has fitted for this long, with
 /// [`LAYER_MARGIN_PERCENT`] to spare; to a smaller one at once.
 pub const LAYER_UP_AFTER: Duration = Duration::from_secs(1);
-/// The same, when the last move was taken back within as long: what changes more than once a minute is
-/// worse to watch than what stays small.
+/// The same, when the last move had to be taken back soon, and there is not twice the room: what
+/// changes more than once a minute is worse to watch than what stays small.
 pub const LAYER_UP_AGAIN_AFTER: Duration = Duration::from_secs(45);
+/// Soon in this sense.
+pub const LAYER_UP_SOON: Duration = Duration::from_secs(15);
 /// See [`LAYER_UP_AFTER`].
 pub const LAYER_MARGIN_PERCENT: u64 = 15;
 /// How long a fall of what a viewer says it can receive (REMB) is believed. The receiver estimates

@@ -75,7 +75,7 @@ impl Plot {
                 };
             }
             let colour = line.colour;
-            let name_at = LEFT + 190.0 * f64::from(place);
+            let name_at = LEFT + 160.0 * f64::from(place);
             let _ = writeln!(
                 out,
                 "<path d=\"{path}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\"/>\n\

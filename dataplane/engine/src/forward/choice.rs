@@ -73,8 +73,7 @@ impl Choice {
         if rate(current) > available {
             self.fits_since = None;
             self.was_too_much = true;
-            let is_recent =
-                |at: Instant| now.saturating_duration_since(at) < limits::LAYER_UP_AGAIN_AFTER;
+            let is_recent = |at: Instant| now.saturating_duration_since(at) < limits::LAYER_UP_SOON;
             self.was_too_early = self.up_at.is_some_and(is_recent);
             let fitting = allowed.last(|layer| rate(layer) <= available);
             return fitting.or(allowed.lowest());
@@ -94,7 +93,8 @@ impl Choice {
             _ => now,
         };
         let fitted_for = now.saturating_duration_since(since);
-        let patience = match self.was_too_early {
+        let has_ample_room = rate(next).saturating_mul(2) <= available;
+        let patience = match self.was_too_early && !has_ample_room {
             true => limits::LAYER_UP_AGAIN_AFTER,
             false => limits::LAYER_UP_AFTER,
         };

@@ -123,24 +123,28 @@ fn a_limit_takes_the_viewer_down_at_once_and_up_after_a_while_with_something_to_
 #[test]
 fn a_layer_that_was_too_much_before_long_is_tried_again_only_after_a_while() {
     let mut stage = Stage::new();
-    let up_after = |stage: &mut Stage, wait| {
-        assert_eq!(stage.choose(M, Some(9_000)), M);
+    // Of 2,500 kbit/s.
+    let up_after = |stage: &mut Stage, available, wait| {
+        assert_eq!(stage.choose(M, Some(available)), M);
         stage.now += wait - MS;
-        assert_eq!(stage.choose(M, Some(9_000)), M);
+        assert_eq!(stage.choose(M, Some(available)), M);
         stage.now += MS;
-        assert_eq!(stage.choose(M, Some(9_000)), H);
+        assert_eq!(stage.choose(M, Some(available)), H);
     };
     assert_eq!(stage.choose(H, Some(2_400)), M);
-    up_after(&mut stage, limits::LAYER_UP_AFTER);
+    up_after(&mut stage, 3_000, limits::LAYER_UP_AFTER);
     for _ in 0..3 {
-        stage.now += limits::LAYER_UP_AGAIN_AFTER - MS;
+        stage.now += limits::LAYER_UP_SOON - MS;
         assert_eq!(stage.choose(H, Some(2_400)), M);
-        up_after(&mut stage, limits::LAYER_UP_AGAIN_AFTER);
+        up_after(&mut stage, 4_900, limits::LAYER_UP_AGAIN_AFTER);
     }
-    // It was kept for long.
-    stage.now += limits::LAYER_UP_AGAIN_AFTER;
+    // There is more than enough.
     assert_eq!(stage.choose(H, Some(2_400)), M);
-    up_after(&mut stage, limits::LAYER_UP_AFTER);
+    up_after(&mut stage, 5_000, limits::LAYER_UP_AFTER);
+    // It was kept for long.
+    stage.now += limits::LAYER_UP_SOON;
+    assert_eq!(stage.choose(H, Some(2_400)), M);
+    up_after(&mut stage, 3_000, limits::LAYER_UP_AFTER);
 }
 
 #[test]
