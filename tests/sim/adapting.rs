@@ -151,7 +151,9 @@ fn a_path_that_narrows_is_seen_in_three_tenths_of_a_second_and_one_that_widens_i
             let shown = changes(&world, viewer, widened);
             let up = shown.iter().find(|(_, layer)| *layer == 0);
             let took = up.map(|(at, _)| *at - widened);
-            assert!(took.is_some_and(|took| took <= secs(5)), "{note}: {took:?}");
+            // From the smallest it is two moves.
+            let most = if layer == 1 { secs(5) } else { secs(7) };
+            assert!(took.is_some_and(|took| took <= most), "{note}: {took:?}");
             assert_eq!(shown.last().map(|(_, layer)| *layer), Some(0), "{note}");
             assert_whole(&world, viewer, &note);
             world.close_down();

@@ -39,6 +39,8 @@ pub(crate) struct Wish {
     /// How it reaches the node, and from which address.
     pub(crate) over: Over,
     pub(crate) ip: IpAddr,
+    /// Whether it tells when packets arrive (transport-cc): who does not is sent everything at once.
+    pub(crate) feedback: bool,
 }
 
 impl Wish {
@@ -54,6 +56,7 @@ impl Wish {
             answer_video: Vec::new(),
             over: Over::Udp,
             ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            feedback: true,
         }
     }
 
@@ -66,6 +69,11 @@ impl Wish {
 
     pub(crate) fn with_video(mut self, video: &[(Codec, u8)]) -> Self {
         self.video = video.to_vec();
+        self
+    }
+
+    pub(crate) fn without_feedback(mut self) -> Self {
+        self.feedback = false;
         self
     }
 
@@ -334,7 +342,14 @@ fn offer(wish: &Wish, address: SocketAddr) -> (Rtc, String, Pending) {
         [first, first]
     };
     let (offer, pending) = changes.apply().expect("an offer");
-    (rtc, offer.to_sdp_string(), (pending, mids))
+    let mut text = offer.to_sdp_string();
+    if !wish.feedback {
+        let tells =
+            |line: &&str| line.contains("transport-wide-cc") || line.ends_with("transport-cc");
+        let lines = text.split_inclusive("\r\n");
+        text = lines.filter(|line| !tells(&line.trim_end())).collect();
+    }
+    (rtc, text, (pending, mids))
 }
 
 fn format(codec: Codec) -> FormatParams {
