@@ -99,10 +99,11 @@ pub(crate) struct Transport {
     secured: bool,
 }
 
-/// An address of the server and the checks sent there; the latest few are remembered.
+/// An address of the server and the checks sent there; the latest few are remembered, and whether
+/// they nominate.
 struct Candidate {
     address: SocketAddr,
-    sent: [Option<TransId>; CHECKS_REMEMBERED],
+    sent: [Option<(TransId, bool)>; CHECKS_REMEMBERED],
     next: usize,
     answered: bool,
 }
@@ -230,15 +231,17 @@ impl Transport {
             }
             return None;
         }
-        let candidate = self
-            .candidates
-            .iter_mut()
-            .find(|candidate| candidate.address == from && candidate.sent.contains(&Some(id)))?;
-        if !candidate.answered {
+        let mut candidates = self.candidates.iter_mut();
+        let candidate = candidates.find(|candidate| candidate.address == from)?;
+        let mut sent = candidate.sent.iter().flatten();
+        let (_, nominates) = *sent.find(|(known, _)| *known == id)?;
+        if !nominates {
             // RFC 8445 §8.1.1: the pair is valid; the next check nominates it. A lite server is asked
-            // no sooner: it may prefer another of the pairs that are nominated at once.
-            candidate.answered = true;
-            self.check_due = now;
+            // no sooner: it may prefer another of the pairs that are nominated at once. Of several
+            // checks that were under way only the first answer is news.
+            if !std::mem::replace(&mut candidate.answered, true) {
+                self.check_due = now;
+            }
             return None;
         }
         self.nominated = Some(from);
@@ -296,10 +299,10 @@ impl Transport {
             };
             let slot = candidate.next % CHECKS_REMEMBERED;
             candidate.next += 1;
-            if let Some(slot) = candidate.sent.get_mut(slot) {
-                *slot = Some(id);
-            }
             let nominate = candidate.answered;
+            if let Some(slot) = candidate.sent.get_mut(slot) {
+                *slot = Some((id, nominate));
+            }
             let address = candidate.address;
             self.request(id, address, nominate, send);
         }

@@ -167,6 +167,31 @@ fn lite_and_full_servers_are_reached_and_give_the_same_keys() {
 }
 
 #[test]
+fn answers_to_checks_that_do_not_nominate_make_no_nomination() {
+    let (ours, theirs) = (Identity::generate().unwrap(), Identity::generate().unwrap());
+    let start = Instant::now();
+    let mut client = client(&ours, &answer(&theirs, true), start);
+    let mut server = Server::new(&theirs, start);
+    // A busy server: two checks are under way before it answers the first of them.
+    let mut replies = Vec::new();
+    for now in [start, start + CHECK_INTERVAL] {
+        client.poll(now, &mut |to, bytes| server.take(to, bytes, &mut replies));
+    }
+    assert_eq!(replies.len(), 2);
+    let now = start + CHECK_INTERVAL * 2;
+    for (from, bytes) in replies {
+        let progress = client.on_stun(now, from, &bytes, &mut |_, _| panic!("nothing to send"));
+        assert!(progress.is_none() && server.nominated.is_none());
+    }
+    let progress = exchange(&mut client, &mut server, now);
+    assert!(
+        matches!(progress[..], [Progress::Nominated(_), Progress::Secured(_)]),
+        "{progress:?}"
+    );
+    assert_eq!(server.nominated, Some(at(THERE)));
+}
+
+#[test]
 fn of_a_server_with_several_addresses_one_pair_is_nominated() {
     let (ours, theirs) = (Identity::generate().unwrap(), Identity::generate().unwrap());
     let now = Instant::now();
