@@ -19,6 +19,7 @@ async fn layered(world: &World) -> (Made, Made) {
             height: 720 >> place,
             frames_per_second: 30,
             temporal_count: 0,
+            temporal_percent: [0; 4],
         },
     };
     let layers = vec![layer(0, "h"), layer(1, "m"), layer(2, "l")];

@@ -183,6 +183,7 @@ mod tests {
                 height: 0,
                 frames_per_second: 30,
                 temporal_count: 0,
+                temporal_percent: [0; 4],
             },
         };
         let layer = Layer::from(&info);

@@ -6,6 +6,8 @@ mod intake;
 mod layering;
 mod pacing;
 mod replaying;
+#[cfg(any(test, feature = "__fuzz"))]
+mod seam;
 mod steering;
 mod talking;
 mod timers;

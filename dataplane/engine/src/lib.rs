@@ -19,6 +19,9 @@ pub mod dialling;
 pub mod drops;
 mod engine;
 pub mod forward;
+#[cfg(any(test, feature = "__fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod limits;
 pub mod session;
 pub mod wheel;

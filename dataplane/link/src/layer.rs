@@ -22,6 +22,9 @@ pub struct LayerState {
     pub frames_per_second: u16,
     /// Temporal layers that were seen inside it; 0 where it has none that are told apart.
     pub temporal_count: u8,
+    /// What its temporal layers take of the bit rate, each with those below it, in percent; 0 where it
+    /// has none that are told apart.
+    pub temporal_percent: [u8; LAYERS_MAX],
 }
 
 impl LayerState {

@@ -162,6 +162,9 @@ pub struct Scale {
     pub temporal: u8,
     /// From this picture on its temporal layer needs nothing of it from before.
     pub switches_up: bool,
+    /// Who can decode this picture needs nothing from before of the temporal layers up to this one;
+    /// 0 where it promises nothing.
+    pub opens: u8,
     /// Last packet of its spatial layer's frame.
     pub ends_frame: bool,
 }

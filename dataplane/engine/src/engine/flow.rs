@@ -10,7 +10,7 @@ use whitewater_link::{
     SessionId, SessionState, StreamId, TrackInfo,
 };
 use whitewater_rtp::demux::{Kind, classify};
-use whitewater_rtp::payload::vp9;
+use whitewater_rtp::payload::{Codec, vp9};
 
 use super::{Core, Datagram, Engine};
 use crate::drops::DropReason;
@@ -18,6 +18,7 @@ use crate::forward::batch::Batch;
 use crate::forward::egress::{Packet, Turn, bit};
 use crate::forward::extension;
 use crate::forward::ingress::{IngressTrack, KeyframeRequestForm};
+use crate::forward::layers::ScaleMeter;
 use crate::forward::pictures;
 use crate::forward::runs;
 use crate::forward::scale;
@@ -310,10 +311,14 @@ impl Session {
     }
 
     fn on_connected(&mut self, now: Instant, key: u32, core: &mut Core) {
-        if !self.take_keys() {
-            self.closing = Some(CloseReason::Internal);
-            return;
+        match self.take_keys() {
+            true => self.begin(now, key, core),
+            false => self.closing = Some(CloseReason::Internal),
         }
+    }
+
+    /// Everything that is needed to talk is there.
+    pub(super) fn begin(&mut self, now: Instant, key: u32, core: &mut Core) {
         self.heard(now, core);
         self.enter(SessionState::Connected, core);
         if let Some(channels) = &mut self.channels {
@@ -519,6 +524,7 @@ impl Publisher {
             core.drops.count(DropReason::Malformed);
             return None;
         }
+        let is_layered = track.is_layered();
         let layer = track.layers.get_mut(usize::from(source.layer))?;
         let descriptor = extension::dependency(&header.ext_vals);
         let keyframe_start = layer.begins_key(codec, &packet.payload, descriptor);
@@ -529,17 +535,25 @@ impl Publisher {
             layer.throttle.served();
             layer.note_size(codec.and_then(|codec| codec.picture_size(&packet.payload)));
         }
-        let scale = codec.and_then(|codec| scale::read(codec, &packet.payload));
-        if let Some(scale) = scale.filter(|_| !track.is_layered()) {
+        let passed = extension::passed(&header.ext_vals);
+        let frame = layer.frame(passed.dependency_descriptor.as_deref());
+        let read = |codec| scale::read(codec, &packet.payload, header.marker, frame);
+        let scale = codec.and_then(read);
+        if let Some(scale) = scale.filter(|_| !is_layered) {
             let upper = scale.spatial > 0 || scale.temporal > 0;
             if upper && track.scalable.is_none() {
-                track.scalable = Some(Box::default());
+                let mut meter: Box<ScaleMeter> = Box::default();
+                meter.note_sizes(layer.sizes());
+                track.scalable = Some(meter);
                 self.layers_at = Some(now);
             }
             if let Some(meter) = &mut track.scalable {
                 meter.note(now, size, scale);
                 if keyframe_start {
-                    meter.note_sizes(vp9::sizes(&packet.payload));
+                    match codec {
+                        Some(Codec::Vp9) => meter.note_sizes(vp9::sizes(&packet.payload)),
+                        _ => meter.note_sizes(layer.sizes()),
+                    }
                 }
             }
         }
@@ -570,7 +584,7 @@ impl Publisher {
                 arrived_at: now,
                 scale,
                 pictures: codec.and_then(|codec| pictures::read(codec, &packet.payload)),
-                extensions: extension::passed(&header.ext_vals),
+                extensions: passed,
             },
             payload: packet.payload,
             padded: None,

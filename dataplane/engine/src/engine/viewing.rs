@@ -93,7 +93,7 @@ impl Session {
         core.scratch = scratch;
     }
 
-    fn read_feedback(&mut self, now: Instant, compound: &[u8], core: &mut Core) {
+    pub(super) fn read_feedback(&mut self, now: Instant, compound: &[u8], core: &mut Core) {
         let mut wanted_layers = 0;
         let mut has_limit = false;
         let mut searches = 0;

@@ -19,6 +19,8 @@ pub struct Choice {
     /// When it went up last, and whether that was too much before long.
     up_at: Option<Instant>,
     was_too_early: bool,
+    /// Since when a faster temporal layer has fitted.
+    faster_since: Option<Instant>,
 }
 
 /// The layers there are to choose from.
@@ -117,13 +119,6 @@ impl Choice {
         current: Limit,
         available_bps: Option<u64>,
     ) -> Limit {
-        let wanted = &self.selection;
-        let temporal = wanted
-            .temporal_id
-            .into_iter()
-            .chain(wanted.temporal_id_max)
-            .min();
-        let temporal = temporal.map_or(u8::MAX, |id| u8::try_from(id).unwrap_or(u8::MAX));
         let count = states.iter().filter(|state| state.is_active).count();
         let offered = Offered {
             rids: &[],
@@ -139,9 +134,67 @@ impl Choice {
         } else {
             None
         };
+        let sent = states.get(usize::from(spatial.or(top).unwrap_or(0)));
+        let is_lowest = count < 2 || spatial == Some(0);
+        let temporal = match sent.filter(|_| is_lowest && !self.is_exact()) {
+            Some(state) => self.temporal(now, state, current.temporal, available_bps),
+            None => self.temporal_wanted(),
+        };
         Limit {
             spatial: spatial.unwrap_or(u8::MAX),
             temporal,
+        }
+    }
+
+    /// The fastest temporal layer that was asked for; all where none was.
+    fn temporal_wanted(&self) -> u8 {
+        let wanted = &self.selection;
+        let asked = wanted.temporal_id.into_iter().chain(wanted.temporal_id_max);
+        let temporal = asked.min();
+        temporal.map_or(u8::MAX, |id| u8::try_from(id).unwrap_or(u8::MAX))
+    }
+
+    /// The fastest temporal layer that was asked for and is carried: slower at once, faster step by step
+    /// once it has fitted for a while.
+    fn temporal(
+        &mut self,
+        now: Instant,
+        state: &LayerState,
+        current: u8,
+        available_bps: Option<u64>,
+    ) -> u8 {
+        let wanted = self.temporal_wanted();
+        let fastest = state.temporal_count.saturating_sub(1).min(wanted);
+        let Some(available) = available_bps.filter(|_| fastest > 0) else {
+            self.faster_since = None;
+            return wanted;
+        };
+        let rate = |temporal: u8| {
+            let percent = state.temporal_percent.get(usize::from(temporal));
+            state.bitrate_bps * u64::from(percent.copied().unwrap_or(100)) / 100
+        };
+        let current = current.min(fastest);
+        if rate(current) > available {
+            self.faster_since = None;
+            let fitting = (0..current).rev().find(|&slower| rate(slower) <= available);
+            return fitting.unwrap_or(0);
+        }
+        if current == fastest {
+            self.faster_since = None;
+            return wanted;
+        }
+        if rate(current + 1) * (100 + limits::LAYER_MARGIN_PERCENT) / 100 > available {
+            self.faster_since = None;
+            return current;
+        }
+        let since = *self.faster_since.get_or_insert(now);
+        if now.saturating_duration_since(since) < limits::LAYER_UP_AFTER {
+            return current;
+        }
+        self.faster_since = None;
+        match current + 1 == fastest {
+            true => wanted,
+            false => current + 1,
         }
     }
 

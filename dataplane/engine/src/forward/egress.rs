@@ -5,18 +5,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use whitewater_link::{
-    Epoch, LAYERS_ALL, MediaKind, PacketMeta, PictureNumbers, Reception, RelayPacket,
-    TrackDescription, TrackReport, Traffic,
+    Epoch, LAYERS_ALL, MediaKind, PacketMeta, PictureNumbers, Reception, TrackDescription,
+    TrackReport, Traffic,
 };
-use whitewater_rtp::HeaderFields;
 use whitewater_rtp::rtcp::{ReportBlock, SenderInfo};
 use whitewater_rtp::seq::{SeqMunger, TimestampMunger};
+use whitewater_rtp::{HeaderFields, dependency};
 use whitewater_sdp::{Codec, CodecPlan, Feedback, TrackPlan, map_payload_types};
 use whitewater_srtp::SrtpSource;
 
 use super::batch::{Batch, Route};
 use super::downlink::Downlink;
-use super::header::{Layout, MidUse, Stamp};
+use super::header::{Described, Layout, MidUse, Stamp};
 use super::pictures::{self, PictureLine};
 use super::resend::{Budget, Resent};
 use super::ring::Ring;
@@ -36,17 +36,6 @@ pub struct Packet {
     pub payload: Arc<[u8]>,
     /// The payload and one byte of padding, where that makes a longer run.
     pub padded: Option<Arc<[u8]>>,
-}
-
-impl Packet {
-    /// One copy a core: its viewers' reference counting stays on this core.
-    pub fn copied(relayed: RelayPacket) -> Self {
-        Packet {
-            meta: relayed.meta,
-            payload: Arc::from(&relayed.payload[..]),
-            padded: None,
-        }
-    }
 }
 
 /// One track a viewer is sent.
@@ -156,6 +145,7 @@ impl Way<'_> {
         Stamp {
             send_time,
             transport_seq: next.unwrap_or(0),
+            described: Described::default(),
         }
     }
 
@@ -197,6 +187,8 @@ pub struct Rewritten {
     pub marker: bool,
     /// The numbers of its picture, where they are others than the publisher's.
     pub pictures: Option<PictureNumbers>,
+    /// Added to the frame number in its dependency descriptor.
+    pub frame_offset: u16,
 }
 
 impl EgressTrack {
@@ -311,6 +303,10 @@ impl EgressTrack {
         let is_news = self.target != target;
         self.target = target;
         if let (Some(target), Gate::Waiting(_)) = (target, self.gate) {
+            if is_news {
+                // How long was waited for another one says nothing of this.
+                self.gate = Gate::Waiting(None);
+            }
             self.layer = target;
         }
         is_news
@@ -369,7 +365,11 @@ impl EgressTrack {
         way: &mut Way<'_>,
     ) {
         let meta = &packet.meta;
-        let stamp = way.stamp(send_time);
+        let mut stamp = way.stamp(send_time);
+        stamp.described = Described {
+            frame_offset: rewritten.frame_offset,
+            limit: self.scale.cut(),
+        };
         let fields = HeaderFields {
             marker: rewritten.marker,
             payload_type: rewritten.pt,
@@ -470,7 +470,8 @@ impl EgressTrack {
             ssrc: repair.source.ssrc(),
         };
         let passed = &meta.extensions;
-        let stamp = way.stamp(send_time);
+        let mut stamp = way.stamp(send_time);
+        stamp.described.frame_offset = self.pictures.frame_offset_again();
         let written = self
             .layout
             .write(way.header, fields, passed, stamp, MidUse::Said);
@@ -647,6 +648,7 @@ impl EgressTrack {
                 let Some(marker) = admitted else {
                     // Left out of the numbering, so that the viewer sees no loss.
                     self.seq.skip(meta.seq);
+                    self.pictures.skip(meta.pictures);
                     return Err(DropReason::AboveLayer);
                 };
                 marker
@@ -664,6 +666,7 @@ impl EgressTrack {
             timestamp,
             marker,
             pictures: self.pictures.map(meta.pictures),
+            frame_offset: self.pictures.frame_offset(frame_number(meta)),
         })
     }
 
@@ -671,6 +674,7 @@ impl EgressTrack {
         self.gate = Gate::Open;
         self.seq.switch(meta.seq);
         self.pictures.switch(meta.pictures);
+        self.pictures.switch_frames(frame_number(meta));
         self.scale.restart();
         let track = tracks.get(usize::from(meta.track));
         let is_layered = track.is_some_and(|track| !track.rids.is_empty());
@@ -731,6 +735,11 @@ pub struct Start {
     pub timestamp: u32,
 }
 
+/// The number of its frame, where a dependency descriptor tells.
+fn frame_number(meta: &PacketMeta) -> Option<u16> {
+    dependency::frame_number(meta.extensions.dependency_descriptor.as_deref()?)
+}
+
 /// A layer's bit.
 pub fn bit(layer: u8) -> u8 {
     1_u8.checked_shl(layer.into()).unwrap_or(0)
@@ -781,7 +790,7 @@ pub use replay::Progress;
 use redundancy::Redundancy;
 use replay::Replay;
 
-#[cfg(test)]
-mod switching;
+#[cfg(any(test, feature = "__fuzz"))]
+pub(crate) mod switching;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! The header a viewer's packet gets.
 
 use whitewater_link::PassedExtensions;
+use whitewater_rtp::dependency;
 use whitewater_rtp::{ExtensionForm, HeaderFields, HeaderWriter};
 use whitewater_sdp::{Extension, TrackPlan};
 
@@ -38,6 +39,37 @@ pub struct Stamp {
     pub send_time: [u8; 3],
     /// Its transport-wide sequence number.
     pub transport_seq: u16,
+    /// What its dependency descriptor is told in.
+    pub described: Described,
+}
+
+/// What is changed in a dependency descriptor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Described {
+    /// Added to the frame number.
+    pub frame_offset: u16,
+    /// Spatial and temporal layer up to which frames are sent, where that is not all of them.
+    pub limit: Option<(u8, u8)>,
+}
+
+impl Described {
+    /// The descriptor as it is sent, in `room`.
+    #[cold]
+    fn apply<'a>(self, value: &'a [u8], room: &'a mut [u8]) -> &'a [u8] {
+        self.changed(value, room).unwrap_or(value)
+    }
+
+    fn changed<'a>(self, value: &[u8], room: &'a mut [u8]) -> Option<&'a [u8]> {
+        let (spatial, temporal) = self.limit.unwrap_or((u8::MAX, u8::MAX));
+        let restricted = dependency::restrict(value, spatial, temporal, room);
+        if restricted.is_none() {
+            room.get_mut(..value.len())?.copy_from_slice(value);
+        }
+        let copy = room.get_mut(..restricted.unwrap_or(value.len()))?;
+        let number = dependency::frame_number(copy)?.wrapping_add(self.frame_offset);
+        dependency::set_frame_number(copy, number);
+        Some(copy)
+    }
 }
 
 /// Whether a packet says which m-section it belongs to.
@@ -119,6 +151,7 @@ impl Layout {
         let mut writer = HeaderWriter::new(out, fields, form).ok()?;
         for &(id, carried) in &self.entries {
             let (level, orientation, content, number);
+            let mut room: [u8; DESCRIPTOR_ROOM];
             let value: Option<&[u8]> = match carried {
                 Carried::Mid if mid == MidUse::Left => None,
                 Carried::Mid => Some(self.mid.as_bytes()),
@@ -143,7 +176,14 @@ impl Layout {
                 Carried::VideoTiming => passed.video_timing.as_deref(),
                 Carried::ColorSpace => passed.color_space.as_deref(),
                 Carried::AbsCaptureTime => passed.absolute_capture_time.as_deref(),
-                Carried::DependencyDescriptor => passed.dependency_descriptor.as_deref(),
+                Carried::DependencyDescriptor if stamp.described == Described::default() => {
+                    passed.dependency_descriptor.as_deref()
+                }
+                Carried::DependencyDescriptor => {
+                    room = [0; DESCRIPTOR_ROOM];
+                    let value = passed.dependency_descriptor.as_deref();
+                    value.map(|value| stamp.described.apply(value, &mut room))
+                }
             };
             if let Some(value) = value {
                 use whitewater_rtp::WriteError;
@@ -163,6 +203,9 @@ fn audio_level((level, voice): (i8, bool)) -> [u8; 1] {
     let below = level.unsigned_abs().min(127);
     [u8::from(voice) << 7 | below]
 }
+
+/// An extension has up to 255 bytes; a mask of decode targets adds four.
+const DESCRIPTOR_ROOM: usize = 259;
 
 /// RFC 8285 §4.2.
 const ONE_BYTE_ID_MAX: u8 = 14;
@@ -189,6 +232,10 @@ mod tests {
     const STAMP: Stamp = Stamp {
         send_time: [1, 2, 3],
         transport_seq: 0xfffe,
+        described: Described {
+            frame_offset: 0,
+            limit: None,
+        },
     };
 
     fn plan() -> TrackPlan {
@@ -275,6 +322,57 @@ mod tests {
             assert_eq!(header.extension_profile(), Some(profile));
             assert_eq!(header.extensions().count(), count);
         }
+    }
+
+    #[test]
+    fn a_dependency_descriptor_goes_on_in_its_numbers_and_says_no_more_than_is_sent() {
+        let mut plan = plan();
+        let is_free = |id: &u8| plan.extensions.iter().all(|planned| planned.id != *id);
+        let id = (1..15).find(is_free).expect("a number");
+        plan.extensions.push(whitewater_sdp::ExtensionPlan {
+            id,
+            extension: Extension::DependencyDescriptor,
+            directed: false,
+        });
+        // One spatial and two temporal layers (AV1 RTP payload format 1.0 §A.8.2): template and number,
+        // flags, offset and count of targets, layers, indications, no references, chains or sizes.
+        let bits = "11000000_1111111111111111_10000_000000_00001_01_11_10_10_00_01_0_0_00_0";
+        let bits: Vec<char> = bits.chars().filter(|&bit| bit != '_').collect();
+        let byte = |bits: &[char]| {
+            let text: String = bits.iter().collect();
+            u8::from_str_radix(&format!("{text:0<8}"), 2).expect("bits")
+        };
+        let value: Vec<u8> = bits.chunks(8).map(byte).collect();
+        let passed = PassedExtensions {
+            dependency_descriptor: Some(Arc::from(&value[..])),
+            ..PassedExtensions::default()
+        };
+        let layout = Layout::new(&plan);
+        let written = |frame_offset, limit| {
+            let stamp = Stamp {
+                described: Described {
+                    frame_offset,
+                    limit,
+                },
+                ..STAMP
+            };
+            let mut out = [0; 400];
+            let len = layout.write(&mut out, FIELDS, &passed, stamp, MidUse::Left);
+            let header = RtpHeader::parse(&out[..len.expect("it fits")]).expect("a header");
+            header.extension(id).expect("it is carried").to_vec()
+        };
+        assert_eq!(written(0, None), value);
+        assert_eq!(written(0, Some((u8::MAX, 1))), value, "all of it");
+        let moved = written(3, None);
+        assert_eq!(dependency::frame_number(&moved), Some(2));
+        assert_eq!((&moved[..1], &moved[3..]), (&value[..1], &value[3..]));
+        let cut = written(0, Some((u8::MAX, 0)));
+        let structure = dependency::Structure::parse(&value).expect("it brings one");
+        assert_eq!(
+            dependency::Structure::parse(&cut).as_ref(),
+            Some(&structure)
+        );
+        assert_eq!(cut[3] & 0x40, 0x40);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use str0m::media::Rid;
 use whitewater_link::{LAYERS_MAX, LayerInfo, LayerState, Scale};
+use whitewater_rtp::dependency::{Frame, Structure};
 use whitewater_rtp::ext::DependencyDescriptor;
 use whitewater_rtp::payload::{Codec, PictureSize};
 use whitewater_sdp::TrackPlan;
@@ -39,6 +40,8 @@ pub struct IngressLayer {
     size: Option<PictureSize>,
     /// Whether its packets describe themselves (dependency descriptor): that goes before the payload.
     is_described: bool,
+    /// What the dependency descriptors of its packets refer to.
+    structure: Option<Structure>,
 }
 
 impl IngressLayer {
@@ -124,6 +127,23 @@ impl IngressLayer {
         codec.is_some_and(|codec| codec.is_key_frame_start(payload))
     }
 
+    /// What a packet's dependency descriptor says of its frame.
+    pub fn frame(&mut self, descriptor: Option<&[u8]>) -> Option<Frame> {
+        let descriptor = descriptor?;
+        if let Some(structure) = Structure::parse(descriptor) {
+            self.structure = Some(structure);
+        }
+        self.structure.as_ref()?.frame(descriptor)
+    }
+
+    /// The sizes of its spatial layers, smallest first, as far as a dependency descriptor or else the
+    /// last key frame told them.
+    pub fn sizes(&self) -> impl Iterator<Item = PictureSize> {
+        let described = self.structure.as_ref().map_or(&[][..], Structure::sizes);
+        let own = self.size.filter(|_| described.is_empty());
+        described.iter().copied().chain(own)
+    }
+
     /// Counts a packet of `size` bytes.
     #[inline]
     pub fn note(&mut self, now: Instant, size: usize, marker: bool) {
@@ -159,6 +179,7 @@ pub fn states(layers: &mut [IngressLayer]) -> [LayerState; LAYERS_MAX] {
             height: layer.size.map_or(0, |size| size.height),
             frames_per_second,
             temporal_count: 0,
+            temporal_percent: [0; LAYERS_MAX],
         };
     }
     states
@@ -209,13 +230,16 @@ impl ScaleMeter {
             let last = row.iter().filter_map(|meter| meter.heard_at).max();
             let behind = newest.zip(last).map(|(newest, last)| newest - last);
             let mut whole = (0, 0);
-            for ((meter, sum), lower) in row.iter_mut().zip(sums).zip(&mut below) {
+            for ((meter, sum), lower) in row.iter_mut().zip(&mut *sums).zip(&mut below) {
                 let (bits, frames) = meter.tick();
                 whole = (whole.0 + bits, whole.1 + frames);
                 lower.0 += whole.0;
                 *sum = (lower.0, whole.1);
             }
             let (bitrate_bps, _) = below.last().copied().unwrap_or_default();
+            let percent = |&(bps, _): &(u64, u16)| (bps * 100).checked_div(bitrate_bps);
+            let percent = sums.each_ref().map(|sum| percent(sum).unwrap_or(0) as u8);
+            let is_split = temporal_count > 1;
             *state = LayerState {
                 is_active: behind.is_some_and(|behind| behind <= limits::LAYER_SILENT_AFTER),
                 bitrate_bps,
@@ -223,6 +247,7 @@ impl ScaleMeter {
                 height: size.map_or(0, |size| size.height),
                 frames_per_second: whole.1,
                 temporal_count: u8::try_from(temporal_count).unwrap_or(0),
+                temporal_percent: if is_split { percent } else { [0; LAYERS_MAX] },
             };
         }
         self.states
@@ -230,25 +255,25 @@ impl ScaleMeter {
 
     /// The layers as they were at the last tick, if there are several.
     pub fn infos(&self) -> Vec<LayerInfo> {
-        let info = |(state, sums): (&LayerState, &[(u64, u16); LAYERS_MAX]), spatial_id: u8| {
-            let (state, sums) = (*state, *sums);
-            let temporals = (0..state.temporal_count).zip(sums);
-            temporals.map(
-                move |(temporal_id, (bitrate_bps, frames_per_second))| LayerInfo {
-                    rid: None,
-                    spatial_id,
-                    temporal_id,
-                    state: LayerState {
-                        bitrate_bps,
-                        frames_per_second,
-                        ..state
-                    },
-                },
-            )
-        };
+        let mut infos = Vec::new();
         let known = self.states.iter().zip(&self.sums).zip(0..);
-        let known = known.filter(|((state, _), _)| state.is_active);
-        let infos: Vec<LayerInfo> = known.flat_map(|(row, id)| info(row, id)).collect();
+        for ((state, sums), spatial_id) in known.filter(|((state, _), _)| state.is_active) {
+            let temporals = (0..state.temporal_count).zip(sums);
+            infos.extend(
+                temporals.map(
+                    |(temporal_id, &(bitrate_bps, frames_per_second))| LayerInfo {
+                        rid: None,
+                        spatial_id,
+                        temporal_id,
+                        state: LayerState {
+                            bitrate_bps,
+                            frames_per_second,
+                            ..*state
+                        },
+                    },
+                ),
+            );
+        }
         if infos.len() > 1 { infos } else { Vec::new() }
     }
 }
@@ -409,6 +434,7 @@ mod tests {
                     spatial,
                     temporal,
                     switches_up: false,
+                    opens: 0,
                     ends_frame: true,
                 };
                 meter.note(now, size, scale);
@@ -445,6 +471,7 @@ mod tests {
             spatial: 0,
             temporal: 0,
             switches_up: false,
+            opens: 0,
             ends_frame: true,
         };
         meter.note(Instant::now(), 100, scale);

@@ -1,12 +1,15 @@
 //! Scalable video: which of the layers inside one stream go to a viewer.
 //!
-//! A picture of VP9 has a frame for each spatial layer, and pictures belong to temporal layers
-//! (RFC 9628 §3). What lies above a viewer's layer is left out of its numbering. Going down is possible
-//! at every picture; going up only where the decoder lacks nothing: in space at a key picture, in time
-//! at a picture that says so.
+//! A picture of VP9 or AV1 has a frame for each spatial layer, and pictures belong to temporal layers
+//! (RFC 9628 §3, RFC 7741 §4.2, the dependency descriptor). What lies above a viewer's layer is left out
+//! of its numbering. Going down is possible at every picture; going up only where the decoder lacks
+//! nothing: in space at a key picture, in time at a picture that says so.
 
 use whitewater_link::Scale;
-use whitewater_rtp::payload::vp9;
+use whitewater_rtp::Codec;
+use whitewater_rtp::dependency::Frame;
+use whitewater_rtp::payload::{vp8, vp9};
+use whitewater_rtp::seq::is_newer_u32;
 
 /// One viewer's place in a scalable stream.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +19,10 @@ pub struct ScaleGate {
     /// What was decided for the latest pictures, by timestamp.
     pictures: [Option<Picture>; PICTURES],
     at: usize,
+    /// The newest picture so far.
+    newest: Option<u32>,
+    /// Pictures left out since one of a chosen layer might have been the way up.
+    missed: u8,
 }
 
 /// The highest layers that pass.
@@ -57,6 +64,8 @@ impl Default for ScaleGate {
             now: Limit::NONE,
             pictures: [None; PICTURES],
             at: 0,
+            newest: None,
+            missed: 0,
         }
     }
 }
@@ -66,6 +75,7 @@ impl ScaleGate {
     pub fn aim(&mut self, target: Limit) -> bool {
         let is_news = self.target != target;
         self.target = target;
+        self.missed = 0;
         is_news
     }
 
@@ -78,11 +88,19 @@ impl ScaleGate {
     pub fn restart(&mut self) {
         self.now = self.target;
         self.pictures = [None; PICTURES];
+        self.newest = None;
+        self.missed = 0;
     }
 
-    /// Whether the chosen spatial layer has to wait for a key picture.
+    /// Spatial and temporal layer up to which pictures pass now; `None` where all do.
+    pub fn cut(&self) -> Option<(u8, u8)> {
+        (self.now != Limit::NONE).then_some((self.now.spatial, self.now.temporal))
+    }
+
+    /// Whether the chosen layer has to wait for a key picture: the spatial one always, the temporal one
+    /// where no picture opens the way to it.
     pub fn awaits_key(&self) -> bool {
-        self.now.spatial < self.target.spatial
+        self.now.spatial < self.target.spatial || self.missed >= MISSED_MAX
     }
 
     /// Whether a packet passes, and with which marker bit: the last packet of the highest frame that
@@ -113,8 +131,9 @@ impl ScaleGate {
 
     fn limit_of(&mut self, timestamp: u32, key: bool, scale: Scale) -> Limit {
         let target = self.target;
+        let newest = self.newest;
         if let Some(picture) = self.picture(timestamp) {
-            if key && !picture.is_cut {
+            if key && !picture.is_cut && newest == Some(timestamp) {
                 // Its first packet came late.
                 picture.limit = target;
                 self.now = target;
@@ -123,24 +142,67 @@ impl ScaleGate {
                 .picture(timestamp)
                 .map_or(target, |picture| picture.limit);
         }
-        self.now = if key { target } else { self.now.min(target) };
-        let is_up = scale.temporal > self.now.temporal && scale.temporal <= target.temporal;
-        if is_up && scale.switches_up {
-            self.now.temporal = scale.temporal;
+        // What came before a picture that overtook others was left out for good.
+        let is_newest = newest.is_none_or(|newest| is_newer_u32(timestamp, newest));
+        self.now = match key && is_newest {
+            true => target,
+            false => self.now.min(target),
+        };
+        let opened = if is_newest { self.opened_by(scale) } else { 0 };
+        if is_newest {
+            self.newest = Some(timestamp);
         }
+        if opened > self.now.temporal {
+            self.now.temporal = opened.min(target.temporal);
+            self.missed = 0;
+        }
+        let is_missed = scale.temporal > self.now.temporal && scale.temporal <= target.temporal;
+        self.missed = match (key, is_missed) {
+            (true, _) => 0,
+            (false, true) => self.missed.saturating_add(1),
+            (false, false) => self.missed,
+        };
+        // One that was overtaken passes where its neighbours did.
+        let known = self.pictures.iter().flatten().filter(|_| !is_newest);
+        let limit = known.fold(self.now, |least, picture| least.min(picture.limit));
         let picture = Picture {
             timestamp,
-            limit: self.now,
+            limit,
             is_cut: false,
         };
         if let Some(place) = self.pictures.get_mut(self.at) {
             *place = Some(picture);
         }
         self.at = (self.at + 1) % PICTURES;
-        self.now
+        limit
+    }
+
+    /// The temporal layer that a picture is the way to; 0 where it is none.
+    fn opened_by(&self, scale: Scale) -> u8 {
+        let now = self.now.temporal;
+        if scale.temporal <= now {
+            // It is decoded itself.
+            return scale.opens;
+        }
+        // It needs what is below it, and what comes after it may need that too.
+        let is_next = scale.temporal == now.saturating_add(1);
+        let is_wanted = scale.temporal <= self.target.temporal;
+        match scale.switches_up && is_next && is_wanted {
+            true => scale.temporal,
+            false => 0,
+        }
     }
 
     fn picture(&mut self, timestamp: u32) -> Option<&mut Picture> {
+        // Nearly always the newest.
+        let newest = (self.at + PICTURES - 1) % PICTURES;
+        let is_it = |place: Option<&Option<Picture>>| {
+            let picture = place.and_then(Option::as_ref);
+            picture.is_some_and(|picture| picture.timestamp == timestamp)
+        };
+        if is_it(self.pictures.get(newest)) {
+            return self.pictures.get_mut(newest)?.as_mut();
+        }
         let mut known = self.pictures.iter_mut().flatten();
         known.find(|picture| picture.timestamp == timestamp)
     }
@@ -150,23 +212,47 @@ fn ends_picture(limit: Limit, scale: Scale) -> bool {
     scale.ends_frame && scale.spatial == limit.spatial
 }
 
-/// Where a VP9 packet belongs; `None` where it does not say.
-pub fn read(codec: whitewater_rtp::Codec, payload: &[u8]) -> Option<Scale> {
-    if codec != whitewater_rtp::Codec::Vp9 {
-        return None;
+/// Where a packet belongs, by its payload or else by its dependency descriptor; `None` where neither
+/// says.
+pub fn read(codec: Codec, payload: &[u8], marker: bool, frame: Option<Frame>) -> Option<Scale> {
+    match codec {
+        Codec::Vp9 => {
+            let descriptor = vp9::Descriptor::parse(payload)?;
+            let layer = descriptor.layer?;
+            Some(Scale {
+                spatial: layer.spatial_id,
+                temporal: layer.temporal_id,
+                switches_up: layer.switching_up_point,
+                opens: 0,
+                ends_frame: descriptor.end_of_frame,
+            })
+        }
+        Codec::Vp8 => {
+            let descriptor = vp8::Descriptor::parse(payload)?;
+            Some(Scale {
+                spatial: 0,
+                temporal: descriptor.temporal_id?,
+                switches_up: descriptor.layer_sync,
+                opens: 0,
+                ends_frame: marker,
+            })
+        }
+        _ => frame.map(|frame| Scale {
+            spatial: frame.spatial,
+            temporal: frame.temporal,
+            switches_up: false,
+            opens: frame.opens,
+            ends_frame: frame.is_end,
+        }),
     }
-    let descriptor = vp9::Descriptor::parse(payload)?;
-    let layer = descriptor.layer?;
-    Some(Scale {
-        spatial: layer.spatial_id,
-        temporal: layer.temporal_id,
-        switches_up: layer.switching_up_point,
-        ends_frame: descriptor.end_of_frame,
-    })
 }
 
 /// Pictures remembered, for packets that come late or again: half a second.
 const PICTURES: usize = 16;
+
+/// Pictures of a chosen temporal layer that are left out before the publisher is asked for a key
+/// picture: more than any pattern has between two ways up, and some four seconds.
+const MISSED_MAX: u8 = 64;
 
 #[cfg(test)]
 mod tests {
@@ -191,6 +277,7 @@ mod tests {
                     spatial,
                     temporal,
                     switches_up: up,
+                    opens: 0,
                     ends_frame: last,
                 };
                 let marker = spatial == 2 && last;
@@ -269,6 +356,7 @@ mod tests {
             spatial: 2,
             temporal: 0,
             switches_up: false,
+            opens: 0,
             ends_frame: true,
         };
         let base = Scale { spatial: 0, ..top };
@@ -290,6 +378,7 @@ mod tests {
             spatial: 2,
             temporal: 0,
             switches_up: false,
+            opens: 0,
             ends_frame: false,
         };
         let base = Scale { spatial: 0, ..top };

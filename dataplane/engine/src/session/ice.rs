@@ -122,6 +122,13 @@ impl LiteAgent {
             .and_then(|index| self.paths.get(index).copied())
     }
 
+    /// Takes a path for checked and nominated, for tests that are about what comes after.
+    #[cfg(any(test, feature = "__fuzz"))]
+    pub(crate) fn assume(&mut self, path: Path) {
+        self.paths.push(path);
+        self.nominated = Some(self.paths.len() - 1);
+    }
+
     /// Every verified address.
     pub fn addresses(&self) -> impl Iterator<Item = PeerAddr> + '_ {
         self.paths.iter().map(|path| path.remote)

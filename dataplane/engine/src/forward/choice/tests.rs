@@ -12,6 +12,7 @@ fn state(width: u16, kbps: u64) -> LayerState {
         height: width / 16 * 9,
         frames_per_second: 30,
         temporal_count: 0,
+        temporal_percent: [0; LAYERS_MAX],
     }
 }
 
@@ -347,4 +348,64 @@ fn of_a_scalable_stream_everything_passes_unless_something_limits_it() {
         LayerState::default(),
     ];
     assert_eq!(choice.limit(now, &one, all, Some(1)), all);
+}
+
+fn limit(spatial: u8, temporal: u8) -> Limit {
+    Limit { spatial, temporal }
+}
+
+#[test]
+fn where_the_smallest_picture_is_too_much_fewer_of_them_are_sent() {
+    let mut states = [LayerState::default(); LAYERS_MAX];
+    states[0] = LayerState {
+        temporal_count: 3,
+        temporal_percent: [40, 60, 100, 100],
+        ..state(640, 1_000)
+    };
+    let (mut choice, mut now) = (Choice::default(), Instant::now());
+    let all = limit(u8::MAX, u8::MAX);
+    assert_eq!(choice.limit(now, &states, all, None), all);
+    assert_eq!(choice.limit(now, &states, all, Some(1_000_000)), all);
+    assert_eq!(choice.limit(now, &states, all, Some(999_999)).temporal, 1);
+    assert_eq!(choice.limit(now, &states, all, Some(500_000)).temporal, 0);
+    assert_eq!(choice.limit(now, &states, all, Some(1)).temporal, 0);
+    // Up again one after the other, with some to spare.
+    let mut current = limit(u8::MAX, 0);
+    let mut steps = Vec::new();
+    for _ in 0..100 {
+        let next = choice.limit(now, &states, current, Some(1_200_000));
+        if next != current {
+            steps.push(next.temporal);
+        }
+        current = next;
+        now += Duration::from_millis(100);
+    }
+    assert_eq!(steps, [1, u8::MAX]);
+    let near = choice.limit(now, &states, limit(u8::MAX, 1), Some(1_100_000));
+    assert_eq!(near.temporal, 1);
+    // Whoever asks for less gets no more, and whoever asks for a layer by name gets all of it.
+    choice.selection.temporal_id = Some(1);
+    assert_eq!(choice.limit(now, &states, all, Some(1_200_000)).temporal, 1);
+    assert_eq!(choice.limit(now, &states, all, Some(500_000)).temporal, 0);
+    choice.selection.spatial_id = Some(0);
+    assert_eq!(choice.limit(now, &states, all, Some(1)).temporal, 1);
+}
+
+#[test]
+fn larger_pictures_are_left_before_fewer_are_sent() {
+    let mut states = [LayerState::default(); LAYERS_MAX];
+    for (state, (width, kbps)) in states.iter_mut().zip([(320, 200), (640, 600)]) {
+        *state = LayerState {
+            temporal_count: 2,
+            temporal_percent: [60, 100, 100, 100],
+            ..self::state(width, kbps)
+        };
+    }
+    let (mut choice, now) = (Choice::default(), Instant::now());
+    let all = limit(u8::MAX, u8::MAX);
+    assert_eq!(
+        choice.limit(now, &states, all, Some(500_000)),
+        limit(0, u8::MAX)
+    );
+    assert_eq!(choice.limit(now, &states, all, Some(150_000)), limit(0, 0));
 }

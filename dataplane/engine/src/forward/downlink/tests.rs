@@ -26,6 +26,7 @@ fn held(frame: u32, seq: u64, keyframe_start: bool) -> Held {
             timestamp: frame * 3_000,
             marker: false,
             pictures: None,
+            frame_offset: 0,
         },
         packet: Packet {
             meta: PacketMeta {

@@ -4,10 +4,11 @@
 //! are; meanwhile nothing else of the picture is sent to it. What is sent stays in the ring that all
 //! viewers share: the viewer has its place in it, and no copies.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use whitewater_bwe::{Burst, Pacer};
-use whitewater_link::{Epoch, MediaKind, PacketMeta};
+use whitewater_link::{Epoch, MediaKind, PacketMeta, RelayPacket};
 use whitewater_rtp::seq::TimestampMunger;
 
 use super::{EgressTrack, Gate, Packet, Way, bit};
@@ -256,6 +257,17 @@ impl Replay {
         let elapsed = self.elapsed_ns(now);
         let pause = self.pacer.next_ns(elapsed).saturating_sub(elapsed);
         Duration::from_nanos(pause).max(PAUSE_MIN)
+    }
+}
+
+impl Packet {
+    /// One copy a core: its viewers' reference counting stays on this core.
+    pub fn copied(relayed: RelayPacket) -> Self {
+        Packet {
+            meta: relayed.meta,
+            payload: Arc::from(&relayed.payload[..]),
+            padded: None,
+        }
     }
 }
 

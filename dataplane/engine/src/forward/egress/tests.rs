@@ -2,67 +2,12 @@
 
 use std::time::Duration;
 
-use whitewater_link::{CodecDescription, PassedExtensions};
-use whitewater_sdp::{Capabilities, Limits, Offer, Role, judge};
-
+use super::switching::{meta, offer_to, published, track};
 use super::*;
-
-const OFFER: &str = include_str!("../../../../../tests/corpus/sdp/chrome-watch.sdp");
 
 /// A time to start from.
 pub(super) fn start() -> Instant {
     Instant::now()
-}
-
-pub(super) fn track(kind: MediaKind) -> EgressTrack {
-    let offer = Offer::parse(OFFER, &Limits::default()).expect("a recorded offer");
-    let plan = judge(&offer, Role::Subscribe, &Capabilities::default()).expect("supported");
-    let wanted = |track: &&TrackPlan| track.kind.name() == kind.as_str();
-    let plan = plan.tracks().find(wanted).expect("both kinds").clone();
-    let ssrcs = SenderSsrcs {
-        main: 1,
-        rtx: Some(2),
-    };
-    let start = Start {
-        seq: 0xffff,
-        repair_seq: 0xffff,
-        timestamp: 7_000,
-    };
-    EgressTrack::new(&plan, ssrcs, start)
-}
-
-fn published(name: &str, pt: u8) -> Vec<TrackDescription> {
-    vec![TrackDescription {
-        kind: MediaKind::Video,
-        codecs: vec![CodecDescription {
-            pt,
-            name: name.to_owned(),
-            clock_rate: 90_000,
-            channels: None,
-            fmtp: String::new(),
-        }],
-        rids: Vec::new(),
-    }]
-}
-
-pub(super) fn meta(now: Instant, pt: u8, ssrc: u32, seq: u64, keyframe_start: bool) -> PacketMeta {
-    PacketMeta {
-        track: 0,
-        kind: MediaKind::Video,
-        layer: 0,
-        pt,
-        marker: true,
-        keyframe_start,
-        ssrc,
-        run: 0,
-        seq,
-        timestamp: (seq as u32).wrapping_mul(3_000),
-        captured_at: now,
-        arrived_at: now,
-        pictures: None,
-        scale: None,
-        extensions: PassedExtensions::default(),
-    }
 }
 
 #[test]
@@ -173,13 +118,6 @@ fn of_layer(now: Instant, layer: u8, seq: u64, keyframe_start: bool) -> PacketMe
     }
 }
 
-/// What becomes of a packet, as `forward` has it.
-pub(super) fn offer_to(track: &mut EgressTrack, meta: &PacketMeta) -> Option<Rewritten> {
-    let tracks = published("VP8", 100);
-    let taken = track.takes(meta);
-    taken.then(|| track.rewrite(meta.arrived_at, Epoch(1), &tracks, meta).ok())?
-}
-
 #[test]
 fn a_layer_flows_until_the_chosen_one_brings_a_key_frame() {
     let mut track = track(MediaKind::Video);
@@ -272,6 +210,7 @@ fn what_lies_above_the_layer_of_a_scalable_stream_is_left_out_of_the_numbering()
                 spatial,
                 temporal: 0,
                 switches_up: false,
+                opens: 0,
                 ends_frame: true,
             });
             let rewritten = track.rewrite(now, Epoch(1), &tracks, &meta);
