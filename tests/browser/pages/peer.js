@@ -31,7 +31,7 @@ function follow(next) {
   });
 }
 
-globalThis.publish = async (url, { codec = '', bitrateMax = 800_000, width = 320, height = 240, kinds = ['audio', 'video'], token = '', onlyOffer = '', scalabilityMode = '', layers = [], onlyTcp = false, channels = [] } = {}) => {
+globalThis.publish = async (url, { codec = '', bitrateMax = 800_000, width = 320, height = 240, kinds = ['audio', 'video'], token = '', onlyOffer = '', scalabilityMode = '', layers = [], onlyTcp = false, channels = [], red = null, relayPort = 0, clearBytes = null } = {}) => {
   const stream = await navigator.mediaDevices.getUserMedia({
     audio: kinds.includes('audio') && { echoCancellation: false, noiseSuppression: false, autoGainControl: false },
     video: kinds.includes('video') && { width, height, frameRate: 20 },
@@ -44,15 +44,17 @@ globalThis.publish = async (url, { codec = '', bitrateMax = 800_000, width = 320
   if (onlyOffer) session.addEventListener('connection', ({ detail }) => limitOffer(detail.pc, onlyOffer), { once: true });
   if (onlyTcp) session.addEventListener('connection', ({ detail }) => leaveTcpAlone(detail.pc));
   if (channels.length > 0) session.addEventListener('connection', ({ detail }) => openChannels(detail.pc, channels));
+  shape({ red, relayPort, clearBytes });
   await session.start();
   await connected();
 };
 
-globalThis.watch = async (url, { token = '', onlyOffer = '', kinds = ['audio', 'video'], onlyTcp = false, channels = [] } = {}) => {
+globalThis.watch = async (url, { token = '', onlyOffer = '', kinds = ['audio', 'video'], onlyTcp = false, channels = [], red = null, relayPort = 0, clearBytes = null } = {}) => {
   follow(new Viewer(url, { token, kinds }));
   if (onlyOffer) session.addEventListener('connection', ({ detail }) => limitOffer(detail.pc, onlyOffer), { once: true });
   if (onlyTcp) session.addEventListener('connection', ({ detail }) => leaveTcpAlone(detail.pc));
   if (channels.length > 0) session.addEventListener('connection', ({ detail }) => openChannels(detail.pc, channels));
+  shape({ red, relayPort, clearBytes });
   session.addEventListener('media', ({ detail }) => {
     if (video.srcObject !== detail.stream) video.srcObject = detail.stream;
     video.play().catch((error) => console.log(`play: ${error.message}`));
@@ -137,6 +139,64 @@ globalThis.heard = () => heard;
 globalThis.closedChannels = () => closed;
 globalThis.sctpMessageSize = () => session.pc.sctp?.maxMessageSize;
 
+// What the other options change about a connection when it is made.
+function shape({ red, relayPort, clearBytes }) {
+  session.addEventListener('connection', ({ detail: { pc } }) => {
+    if (red !== null) preferRedundancy(pc, red);
+    if (relayPort) goThrough(pc, relayPort);
+    if (clearBytes) encrypt(pc, clearBytes);
+  });
+}
+
+// Redundant audio (RFC 2198) first, or not at all.
+function preferRedundancy(pc, wanted) {
+  const add = pc.addTransceiver.bind(pc);
+  pc.addTransceiver = (trackOrKind, init) => {
+    const transceiver = add(trackOrKind, init);
+    if ((trackOrKind.kind ?? trackOrKind) === 'audio') {
+      const side = init.direction === 'sendonly' ? RTCRtpSender : RTCRtpReceiver;
+      const { codecs } = side.getCapabilities('audio');
+      const isRed = ({ mimeType }) => mimeType === 'audio/red';
+      transceiver.setCodecPreferences([...(wanted ? codecs.filter(isRed) : []), ...codecs.filter((codec) => !isRed(codec))]);
+    }
+    return transceiver;
+  };
+}
+
+// A peer that reaches the server through a relay on another port of its address.
+function goThrough(pc, port) {
+  const set = pc.setRemoteDescription.bind(pc);
+  pc.setRemoteDescription = ({ type, sdp }) => {
+    // One candidate in each section, and that is the relay's.
+    const there = /^a=candidate:1 1 udp (\d+) \S+ \d+ /;
+    const lines = sdp.split('\r\n').filter((line) => !line.startsWith('a=candidate:') || there.test(line));
+    const moved = lines.map((line) => line.replace(there, `a=candidate:1 1 udp $1 127.0.0.1 ${port} `));
+    return set({ type, sdp: moved.join('\r\n') });
+  };
+}
+
+// Encrypts or decrypts every frame from end to end, but for its first bytes, which packetisers look at.
+function encrypt(pc, clearBytes) {
+  const source = `onrtctransform = ({ transformer: { readable, writable, options } }) => {
+    const transform = (frame, controller) => {
+      const bytes = new Uint8Array(frame.data);
+      for (let at = options.clearBytes; at < bytes.length; at += 1) bytes[at] ^= (at * 197 + 91) & 0xff;
+      frame.data = bytes.buffer;
+      controller.enqueue(frame);
+    };
+    readable.pipeThrough(new TransformStream({ transform })).pipeTo(writable);
+  };`;
+  const worker = new Worker(URL.createObjectURL(new Blob([source], { type: 'text/javascript' })));
+  const add = pc.addTransceiver.bind(pc);
+  pc.addTransceiver = (trackOrKind, init) => {
+    const transceiver = add(trackOrKind, init);
+    const kind = trackOrKind.kind ?? trackOrKind;
+    const side = init.direction === 'sendonly' ? transceiver.sender : transceiver.receiver;
+    side.transform = new RTCRtpScriptTransform(worker, { clearBytes: clearBytes[kind] });
+    return transceiver;
+  };
+}
+
 // When pictures came to the screen. The gaps between them are what a person sees as black or frozen.
 const shownAt = [];
 function noteFrames() {
@@ -200,6 +260,11 @@ globalThis.probe = async () => {
     audioPackets: sound.packetsReceived ?? sound.packetsSent ?? 0,
     audioSamples: sound.totalSamplesReceived ?? 0,
     audioEnergy: sound.totalAudioEnergy ?? 0,
+    audioConcealed: sound.concealedSamples ?? 0,
+    audioLost: sound.packetsLost ?? 0,
+    audioFecPackets: sound.fecPacketsReceived ?? 0,
+    videoBytes: picture.bytesSent ?? picture.bytesReceived ?? 0,
+    targetBitrate: picture.targetBitrate ?? 0,
     transport: report.get?.(pair?.localCandidateId)?.protocol ?? '',
     rttMs: (pair?.currentRoundTripTime ?? 0) * 1000,
     ufrag: /a=ice-ufrag:(\S+)/.exec(session?.pc?.localDescription?.sdp ?? '')?.[1] ?? '',
