@@ -27,6 +27,8 @@ pub(super) struct Replay {
     began: Instant,
     pacer: Pacer,
     due: Option<Instant>,
+    /// What was sent last ended its picture, or nothing was.
+    is_between: bool,
     place: Place,
 }
 
@@ -175,7 +177,10 @@ impl EgressTrack {
             let Some(ring) = ring else {
                 return self.give_up();
             };
-            if ring.key_frame().is_some_and(|first| first > replay.next)
+            // A picture that was begun is ended, if it can be.
+            let may_leave = replay.is_between || ring.at(replay.next).is_none();
+            if may_leave
+                && ring.key_frame().is_some_and(|first| first > replay.next)
                 && let Some(newer) = self.plan_anew(now, stream, way.pace_bps())
             {
                 self.begin(newer);
@@ -207,6 +212,7 @@ impl EgressTrack {
             let bytes = packet.payload.len() + limits::RTX_HEADER_SIZE_TYPICAL;
             replay.pacer.spend(replay.elapsed_ns(now), bytes);
             replay.next += 1;
+            replay.is_between = packet.meta.marker;
             replay.place = place;
             self.replay = Some(replay);
         }
@@ -328,6 +334,7 @@ fn paced(now: Instant, group: Group<'_>, path_bps: Option<u64>) -> Option<Replay
         began: now,
         pacer,
         due: None,
+        is_between: true,
         place: Place {
             first: first.timestamp,
             edge: newest.timestamp,
