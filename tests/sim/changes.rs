@@ -248,8 +248,11 @@ fn what_viewers_are_sent_may_wrap_too() {
     assert_eq!((watched.corrupt, watched.undecodable_shown), (0, 0));
     // The peer asks again only within its last hundred packets, two frames here: a lost
     // retransmission costs a few frames.
-    assert!(watched.share_shown(world.published(publisher).number()) > 0.98);
-    assert!(world.longest_freeze(viewer) < ms(500));
+    let share = watched.share_shown(world.published(publisher).number());
+    assert!(share > 0.98, "{share}");
+    let freeze = world.longest_freeze(viewer);
+    // For which it waits 550 ms before it goes on without them.
+    assert!(freeze < ms(700), "{freeze:?}");
     world.close_down();
 }
 

@@ -266,13 +266,13 @@ fn a_viewer_that_says_it_can_receive_less_is_sent_less_and_later_more() {
         );
         let from = world.now;
         world.say_bitrate(viewer, 5_000_000);
-        world.run_for(secs(2));
+        world.run_for(ms(800));
         assert_eq!(
             shown_layers(&world, viewer, from),
             [1],
             "seed {seed}: not at once"
         );
-        world.run_for(secs(4));
+        world.run_for(ms(4200));
         assert_eq!(shown_layers(&world, viewer, from), [1, 0], "seed {seed}");
         assert_seamless(&world, viewer, HALF_A_FRAME, &format!("seed {seed}"));
         world.close_down();

@@ -262,15 +262,14 @@ impl Inner {
             ..Seen::default()
         };
         let node = self.cluster.node(&peer.alias);
-        if let Some(node) = node.filter(|node| node.status == Status::Running) {
+        if node.is_some_and(|node| node.status == Status::Running) {
             tracing::warn!(node = %peer.alias, "the node does not answer");
             let now = Instant::now();
-            let streams = node.streams.iter();
-            let direct = streams.filter(|(_, sighting)| sighting.feed.is_direct());
-            let orphans = direct.map(|(stream, _)| (stream.clone(), now));
             self.orphans
                 .retain(|_, since| since.elapsed() < ORPHANED_FOR);
-            self.orphans.extend(orphans);
+            let published = self.cluster.published(&peer.alias);
+            self.orphans
+                .extend(published.map(|stream| (stream.clone(), now)));
         }
         if is_closed {
             self.cluster.lost(&peer.alias);
@@ -350,6 +349,8 @@ const ORPHANED_FOR: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {
+    use whitewater_model::Side;
+
     use super::*;
 
     fn entry(alias: &str, url: &str) -> NodeEntry {
@@ -425,6 +426,21 @@ mod tests {
             assert_eq!(feed.is_direct(), !relay, "{source}");
         }
         assert!(!inner.observe(&a, "{".into(), Instant::now(), Duration::ZERO));
+    }
+
+    #[test]
+    fn what_was_published_on_a_lost_node_is_waited_for_seen_there_or_not() {
+        let mut inner = inner();
+        let (a, now) = (peer(&inner, "a"), Instant::now());
+        assert!(inner.observe(&a, "[]".into(), now, Duration::ZERO));
+        let name = |text: &str| StreamName::parse(text).expect("a name");
+        let (made, begun) = (name("made"), name("begun"));
+        let place = inner.cluster.reserve(&a.alias, &made, Side::Publish, now);
+        inner.cluster.settle(&place, now);
+        let _ = inner.cluster.reserve(&a.alias, &begun, Side::Publish, now);
+        inner.missed(&a, true);
+        assert!(inner.is_orphan(&made));
+        assert!(!inner.is_orphan(&begun));
     }
 
     #[test]

@@ -245,6 +245,21 @@ impl Cluster {
         self.reserved.iter().any(|place| place.settled_at.is_some())
     }
 
+    /// What is published on a node: seen there, or made there since it was asked last.
+    pub fn published(&self, name: &NodeName) -> impl Iterator<Item = &StreamName> {
+        let streams = self
+            .nodes
+            .get(name)
+            .into_iter()
+            .flat_map(|node| &node.streams);
+        let seen = streams.filter(|(_, sighting)| sighting.feed.is_direct());
+        let made = self.reserved.iter().filter(move |place| {
+            place.node == *name && place.side == Side::Publish && place.settled_at.is_some()
+        });
+        seen.map(|(stream, _)| stream)
+            .chain(made.map(|place| &place.stream))
+    }
+
     /// Publishers, kept places included.
     pub fn publishers(&self, name: &NodeName) -> u32 {
         let seen = self.nodes.get(name).map_or(0, Node::publishers);
