@@ -42,7 +42,8 @@ test('Chromium behind bad networks', async (suite) => {
         console.log(`${codec}, ${seen}`);
         assert.ok(since('freezeMs') <= (process.env.LOSS_SECONDS ? 0 : 1000), seen);
         assert.ok(rate >= 17, seen);
-        assert.ok(since('audioPackets') >= LOSS_SECONDS * 45, `sound: ${since('audioPackets')} packets; ${seen}`);
+        // Sound is not sent again: of 50 a second 45 pass both links, give or take.
+        assert.ok(since('audioPackets') >= LOSS_SECONDS * 42, `sound: ${since('audioPackets')} packets; ${seen}`);
       }
       assert.ok(after[0].retransmitted - before[0].retransmitted >= 3, 'nothing was sent again: nothing was lost');
     });
