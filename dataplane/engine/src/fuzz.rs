@@ -43,14 +43,16 @@ pub fn engine(now: Instant, data: &[u8]) -> usize {
     stage.end()
 }
 
-/// Bytes that are taken for random numbers; zeros behind their end.
+/// Bytes that are taken for random numbers. Behind their end they go round all values: who draws
+/// until a number is new would not end with zeros.
 struct Choices<'a> {
     rest: &'a [u8],
+    behind: u8,
 }
 
 impl<'a> Choices<'a> {
     fn of(rest: &'a [u8]) -> Self {
-        Choices { rest }
+        Choices { rest, behind: 0 }
     }
 
     fn is_over(&self) -> bool {
@@ -78,11 +80,17 @@ impl TryRng for Choices<'_> {
         let count = dst.len().min(self.rest.len());
         let (taken, rest) = self.rest.split_at(count);
         dst[..count].copy_from_slice(taken);
-        dst[count..].fill(0);
+        for byte in &mut dst[count..] {
+            *byte = self.behind;
+            self.behind = self.behind.wrapping_add(BEHIND_STEP);
+        }
         self.rest = rest;
         Ok(())
     }
 }
+
+/// Odd, so that it comes to all of them.
+const BEHIND_STEP: u8 = 89;
 
 #[cfg(test)]
 mod tests {
