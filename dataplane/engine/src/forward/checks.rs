@@ -2,7 +2,7 @@
 //! of H.264, the durations of Opus.
 //!
 //! A payload may be encrypted from end to end, and then anything can be read from it. So nothing is
-//! concluded from H.264 before [`UNITS_SURE`] units in a row made sense, and nothing from an Opus
+//! concluded from H.264 before `UNITS_SURE` units in a row made sense, and nothing from an Opus
 //! packet whose duration the timestamps do not confirm.
 
 use whitewater_rtp::payload::h264::{self, Slice};
