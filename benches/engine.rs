@@ -20,6 +20,9 @@ use fan::Fan;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {
+    if let Some(frames) = std::env::var_os("BENCH_COUNT_FRAMES") {
+        return once(&frames);
+    }
     println!("| viewers | packets at once | ns per packet, median | lowest | packets per run |");
     println!("|---:|---:|---:|---:|---:|");
     for viewers in [10, 100, 1000] {
@@ -35,6 +38,19 @@ fn main() {
             println!("| {viewers} | {packets} | {median:.0} | {lowest:.0} | {per_run:.1} |");
         }
     }
+}
+
+/// So many frames of nine packets to a hundred viewers, for who counts instructions
+/// (benches/instructions); says how many packets were forwarded.
+fn once(frames: &std::ffi::OsStr) {
+    let frames = frames.to_str().and_then(|text| text.parse().ok());
+    let frames: usize = frames.expect("BENCH_COUNT_FRAMES is a number");
+    let mut fan = Fan::new(1, 100);
+    let mut datagrams = 0;
+    for _ in 0..frames {
+        datagrams += fan.frame(9, PAYLOAD_SIZE, FRAME_TIME).datagrams;
+    }
+    println!("{datagrams}");
 }
 
 /// Nanoseconds per packet over one block, and how many of them shared a run.

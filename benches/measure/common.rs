@@ -25,8 +25,11 @@ pub(crate) struct Server {
 impl Server {
     /// Starts it on free ports of loopback.
     pub(crate) fn start(settings: &[&str]) -> Result<Server, Failed> {
-        let settings: Vec<&str> = SETTINGS.iter().chain(settings).copied().collect();
-        Self::start_program(env!("CARGO_BIN_EXE_whitewater").as_ref(), &settings)
+        Self::start_program(
+            env!("CARGO_BIN_EXE_whitewater").as_ref(),
+            SETTINGS,
+            settings,
+        )
     }
 
     /// Starts another build of it. What the first versions did not know is not set.
@@ -34,11 +37,15 @@ impl Server {
         let known = SETTINGS
             .iter()
             .filter(|one| !one.contains("half_open") && !one.starts_with("http"));
-        let settings: Vec<&str> = known.chain(settings).copied().collect();
-        Self::start_program(program, &settings)
+        let known: Vec<&str> = known.copied().collect();
+        Self::start_program(program, &known, settings)
     }
 
-    fn start_program(program: &OsStr, settings: &[&str]) -> Result<Server, Failed> {
+    /// `settings` take the place of those among `usual`.
+    fn start_program(program: &OsStr, usual: &[&str], settings: &[&str]) -> Result<Server, Failed> {
+        let key = |setting: &str| setting.split('=').next().map(str::to_owned);
+        let replaced = |one: &&&str| settings.iter().any(|other| key(one) == key(other));
+        let settings = usual.iter().filter(|one| !replaced(one)).chain(settings);
         let mut command = Command::new(program);
         command.args(["--listen", "127.0.0.1:0", "--udp", "127.0.0.1:0"]);
         for setting in settings {
@@ -110,15 +117,15 @@ pub(crate) fn program(pacing: Pacing) -> Program {
 /// Viewers of one stream who come all at once.
 pub(crate) async fn crowd(
     fleet: &Arc<Fleet>,
-    stream: &'static str,
+    stream: &str,
     audio: bool,
     inspections: impl Iterator<Item = Inspection>,
 ) -> Result<Vec<Member>, Failed> {
     let mut joins: JoinSet<Result<Member, JoinError>> = JoinSet::new();
     for inspection in inspections {
-        let fleet = fleet.clone();
+        let (fleet, stream) = (fleet.clone(), stream.to_owned());
         let codec = Some(VideoCodec::Vp8);
-        joins.spawn(async move { fleet.watch(stream, codec, audio, inspection).await });
+        joins.spawn(async move { fleet.watch(&stream, codec, audio, inspection).await });
     }
     let mut members = Vec::new();
     while let Some(joined) = joins.join_next().await {

@@ -20,7 +20,7 @@ const LOG_LEN_MAX = 2_000_000;
  * Starts a server for the tests of `context` (node:test) and stops it after them. Its log is printed when
  * one of them failed. With `scheme` https the arguments have to bring a certificate, which may be anybody's.
  *
- * @returns {Promise<{base: string, log: () => string, stop: () => Promise<void>, restart: () => Promise<void>}|null>}
+ * @returns {Promise<{base: string, log: () => string, pid: () => number, stop: () => Promise<void>, restart: () => Promise<void>}|null>}
  *   null when there is no binary and this is no CI run; the test has been skipped then.
  */
 export async function startServer(context, { args = [], scheme = 'http' } = {}) {
@@ -38,6 +38,7 @@ export async function startServer(context, { args = [], scheme = 'http' } = {}) 
       return {
         base: server.base,
         log: () => server.log(),
+        pid: () => server.pid,
         /** Stops the server for good. */
         async stop() {
           stopped = true;
@@ -122,6 +123,7 @@ function run(args, base) {
   });
   return {
     base,
+    pid: child.pid,
     log: () => log,
     async ready() {
       const until = Date.now() + READY_MS;
