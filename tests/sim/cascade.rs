@@ -179,10 +179,11 @@ fn a_server_that_never_answers_is_given_up() {
 }
 
 #[test]
-fn of_a_simulcast_stream_one_layer_is_passed_on_whole() {
+fn a_server_that_knows_nothing_of_lanes_is_sent_one_layer_whole() {
     let seed = SEEDS[0];
     let mut world = World::new(seed);
     let mut far = Far::new(&world, seed, Link::good());
+    far.speak_plainly();
     let config = PeerConfig {
         script: Script {
             layers: THREE_LAYERS.to_vec(),

@@ -10,6 +10,7 @@ mod channels;
 mod hostile;
 mod intake;
 mod joining;
+mod lanes;
 mod layers;
 mod liveness;
 mod loss;

@@ -15,12 +15,12 @@ use whitewater_sdp::{
 };
 
 use crate::counter::{OpenOffer, OpenOffers, Publications, carries};
-use crate::limits;
 use crate::session::agent::Agent;
 use crate::session::connection::Connection;
 use crate::session::ice::{Credentials, LiteAgent};
 use crate::session::keys::KeyCell;
 use crate::session::webrtc::{Identity, SenderSsrcs};
+use crate::{lanes, limits};
 
 /// The parts of this interface that are not ours, for users that know no other crate of the plane.
 pub use whitewater_sdp::{Codec, Fragment, HostCandidate, HostTransport, Limits};
@@ -120,7 +120,7 @@ impl<R: Rng> Negotiator<R> {
     ) -> Result<Box<Admission>, Refusal> {
         let offer = Offer::parse(&negotiate.offer, &self.limits)
             .map_err(|malformed| Refusal::Malformed(malformed.to_string()))?;
-        let plan = match negotiate.role {
+        let mut plan = match negotiate.role {
             Role::Publish { epoch } => {
                 let plan = judge(&offer, whitewater_sdp::Role::Publish, &self.publish);
                 let plan = plan.map_err(unsupported)?;
@@ -136,6 +136,10 @@ impl<R: Rng> Negotiator<R> {
             Role::Subscribe => self.senders(plan.tracks()),
             Role::Publish { .. } => Vec::new(),
         };
+        if negotiate.role == Role::Subscribe {
+            let (stream, live) = (negotiate.stream, negotiate.live.as_ref());
+            self.fill_lanes(stream, live, plan.tracks_mut(), &senders);
+        }
         let credentials = credentials(&mut self.rng, shard);
         let local = self.local(
             &negotiate.msid,
@@ -331,14 +335,7 @@ impl<R: Rng> Negotiator<R> {
         tracks: impl Iterator<Item = &'a TrackPlan>,
     ) -> Vec<SenderSsrcs> {
         let mut used = Vec::new();
-        let mut ssrc = || loop {
-            let ssrc: u32 = self.rng.random();
-            // Zero is what bandwidth probes use.
-            if ssrc != 0 && !used.contains(&ssrc) {
-                used.push(ssrc);
-                return ssrc;
-            }
-        };
+        let mut ssrc = || lanes::unused(&mut self.rng, &mut used);
         let one = |track: &TrackPlan| SenderSsrcs {
             main: ssrc(),
             rtx: (track.codecs.iter().any(|c| c.rtx_pt.is_some())).then(&mut ssrc),

@@ -5,7 +5,8 @@ use std::time::Instant;
 use rand::Rng;
 use whitewater_link::{Answer, MakeOffer, Refusal, Role, ShardIndex};
 use whitewater_sdp::{
-    Direction, HostCandidate, Plan, TrackPlan, render_offer, tracks_for_viewers, tracks_to_receive,
+    Direction, HostCandidate, MediaKind, Plan, TrackPlan, render_offer, tracks_for_viewers,
+    tracks_to_receive,
 };
 
 use crate::admission::{Negotiator, credentials, hmac_sha1, lite_agent, remote_credentials};
@@ -38,12 +39,16 @@ impl<R: Rng> Negotiator<R> {
         socket: OwnSocket,
         candidates: &[HostCandidate],
     ) -> Result<String, Refusal> {
-        let (direction, tracks) = match wish.role {
+        let (direction, mut tracks) = match wish.role {
             Role::Publish { .. } => (Direction::RecvOnly, tracks_to_receive(&self.publish)),
             Role::Subscribe => {
                 let live = wish.live.as_ref();
                 let published = live.and_then(|live| self.publications.tracks(wish.stream, live));
-                let tracks = tracks_for_viewers(published.unwrap_or_default(), &self.subscribe);
+                let mut tracks = tracks_for_viewers(published.unwrap_or_default(), &self.subscribe);
+                let is_video = |track: &&mut TrackPlan| track.kind == MediaKind::Video;
+                for track in tracks.iter_mut().filter(is_video) {
+                    track.lanes = Some(Vec::new());
+                }
                 (Direction::SendOnly, tracks)
             }
         };
@@ -56,6 +61,7 @@ impl<R: Rng> Negotiator<R> {
             Role::Publish { .. } => Vec::new(),
             Role::Subscribe => self.senders(tracks.iter()),
         };
+        self.fill_lanes(wish.stream, wish.live.as_ref(), tracks.iter_mut(), &senders);
         let credentials = credentials(&mut self.rng, shard);
         let mut local = self.local(
             &wish.msid,

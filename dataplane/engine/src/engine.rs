@@ -3,6 +3,7 @@
 mod closing;
 mod flow;
 mod intake;
+mod lanes;
 mod layering;
 mod pacing;
 mod replaying;

@@ -22,6 +22,7 @@ pub mod forward;
 #[cfg(any(test, feature = "__fuzz"))]
 #[doc(hidden)]
 pub mod fuzz;
+mod lanes;
 pub mod limits;
 pub mod session;
 pub mod wheel;

@@ -130,6 +130,14 @@ pub const LAYER_UP_AFTER: Duration = Duration::from_secs(1);
 pub const LAYER_UP_AGAIN_AFTER: Duration = Duration::from_secs(45);
 /// Soon in this sense.
 pub const LAYER_UP_SOON: Duration = Duration::from_secs(15);
+/// A layer of another node's that nobody has used for this long is not sent here any more.
+pub const LAYER_UNUSED_FOR: Duration = Duration::from_secs(2);
+/// How often another node is told which of its layers are of use, should a message be lost.
+pub const LAYER_WISH_INTERVAL: Duration = Duration::from_secs(1);
+/// A layer that was asked for again comes within this time, or counts as one that does not flow.
+pub const LAYER_BACK_WITHIN: Duration = Duration::from_secs(2);
+/// A node that takes a layer again may begin with what is kept of it this often.
+pub const LANE_REPLAY_INTERVAL: Duration = Duration::from_secs(1);
 /// See [`LAYER_UP_AFTER`].
 pub const LAYER_MARGIN_PERCENT: u64 = 15;
 /// How long a fall of what a viewer says it can receive (REMB) is believed. The receiver estimates

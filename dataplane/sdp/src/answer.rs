@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::lanes::{self, LanePlan};
 use crate::local::Local;
 use crate::plan::{
     ApplicationPlan, CodecPlan, Direction, DtlsRole, ExtensionPlan, Plan, RejectedSection,
@@ -148,6 +149,13 @@ impl Lines {
         }
         for codec in &track.codecs {
             self.codec(codec);
+        }
+        if let Some(lanes) = &track.lanes {
+            let named: &[LanePlan] = match track.direction {
+                Direction::RecvOnly => &[],
+                Direction::SendOnly => lanes,
+            };
+            self.line(format_args!("a={}", lanes::render(named)));
         }
         match track.direction {
             Direction::RecvOnly => self.simulcast(track),

@@ -6,6 +6,7 @@ use crate::capabilities::{Capabilities, Role};
 use crate::codec::MediaKind;
 use crate::error::Unsupported;
 use crate::extension::Extension;
+use crate::lanes::LanePlan;
 use crate::negotiate;
 use crate::offer::Offer;
 use crate::plan::{
@@ -375,6 +376,7 @@ fn accept_media(
             .collect(),
         rids,
         simulcast,
+        lanes: lanes(section, kind, role, capabilities),
         msid: section.msid.clone(),
         extmap_allow_mixed: section.level.extmap_allow_mixed || offer.session.extmap_allow_mixed,
         rtcp_rsize: section.rtcp_rsize,
@@ -498,6 +500,23 @@ fn sim_ssrcs(section: &Section) -> Vec<u32> {
         }
     }
     ssrcs
+}
+
+/// The layers that another node brings one by one, or that it would take so.
+fn lanes(
+    section: &Section,
+    kind: MediaKind,
+    role: Role,
+    capabilities: &Capabilities,
+) -> Option<Vec<LanePlan>> {
+    let lanes = section.lanes.clone().filter(|_| kind == MediaKind::Video)?;
+    let fits = |lane: &LanePlan| lane.rid.len() <= capabilities.rid_size_max;
+    match role {
+        // Which there are is for the sender to say.
+        Role::Subscribe => Some(Vec::new()),
+        Role::Publish if lanes.len() > capabilities.layers_max => None,
+        Role::Publish => lanes.iter().all(fits).then_some(lanes),
+    }
 }
 
 /// RFC 8853 §5.3.2: streams whose rid cannot be used fall out, the rest is answered.

@@ -31,6 +31,7 @@ pub fn tracks_for_viewers(published: &[TrackPlan], capabilities: &Capabilities) 
         track.sim_ssrcs.clear();
         track.rids.clear();
         track.simulcast.clear();
+        track.lanes = None;
         track
             .extensions
             .retain(|agreed| capabilities.extensions.contains(&agreed.extension));
@@ -175,9 +176,23 @@ pub fn judge_answer(
         Direction::SendOnly => Role::Subscribe,
         Direction::RecvOnly => Role::Publish,
     };
-    let plan = judge_from(&answer, role, capabilities, Origin::Answer)?;
+    let mut plan = judge_from(&answer, role, capabilities, Origin::Answer)?;
     check_meanings(&plan, tracks)?;
+    settle_lanes(&mut plan, tracks);
     Ok(plan)
+}
+
+/// Layers have sources of their own where both sides know of that; the sender's are used.
+fn settle_lanes(plan: &mut Plan, tracks: &[TrackPlan]) {
+    for answered in plan.tracks_mut() {
+        let offered = tracks.iter().find(|track| track.mid == answered.mid);
+        let ours = offered.and_then(|track| track.lanes.as_ref());
+        answered.lanes = match (ours, answered.direction) {
+            (Some(ours), Direction::SendOnly) => answered.lanes.take().map(|_| ours.clone()),
+            (Some(_), Direction::RecvOnly) => answered.lanes.take(),
+            (None, _) => None,
+        };
+    }
 }
 
 /// RFC 3264 §6: the last section is that of the data channels, or is turned down.

@@ -4,6 +4,7 @@ use crate::candidate::Candidate;
 use crate::capabilities::Role;
 use crate::codec::{Codec, MediaKind};
 use crate::extension::Extension;
+use crate::lanes::LanePlan;
 
 /// Everything an engine needs to carry a session out, and everything needed to render the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +37,16 @@ impl Plan {
             SectionPlan::Media(track) => Some(track),
             _ => None,
         })
+    }
+
+    /// The same, to be changed.
+    pub fn tracks_mut(&mut self) -> impl Iterator<Item = &mut TrackPlan> {
+        self.sections
+            .iter_mut()
+            .filter_map(|section| match section {
+                SectionPlan::Media(track) => Some(track),
+                _ => None,
+            })
     }
 
     /// The accepted data channel section, if there is one.
@@ -195,6 +206,9 @@ pub struct TrackPlan {
     pub rids: Vec<RidPlan>,
     /// The simulcast streams, in the offer's order; empty where simulcast is not agreed.
     pub simulcast: Vec<SimulcastLayer>,
+    /// Between two nodes: the layers, each on a source of its own, in the publisher's order; empty
+    /// where there is one. `None` where the peer knows nothing of that.
+    pub lanes: Option<Vec<LanePlan>>,
     /// Stream and track id of the first `a=msid`; an absent track id is empty.
     pub msid: Option<(String, String)>,
     /// True when `a=extmap-allow-mixed` holds for this section.

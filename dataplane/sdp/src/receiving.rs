@@ -49,6 +49,8 @@ fn track(
         sim_ssrcs: Vec::new(),
         rids: Vec::new(),
         simulcast: Vec::new(),
+        // A server that knows nothing of it sends one source.
+        lanes: (kind == MediaKind::Video).then(Vec::new),
         msid: None,
         extmap_allow_mixed: false,
         rtcp_rsize: true,

@@ -6,6 +6,7 @@ use crate::candidate::{Candidate, CandidateLine};
 use crate::codec::MediaKind;
 use crate::error::{Malformed, Place};
 use crate::extension::Extension;
+use crate::lanes::{self, LanePlan};
 use crate::limits::Limits;
 use crate::plan::{Feedback, Fingerprint, HashFunction, IceOptions};
 use crate::text;
@@ -107,6 +108,8 @@ pub(crate) struct Section {
     pub(crate) rids: Vec<OfferedRid>,
     /// The send part of `a=simulcast`: layers of alternatives of (rid, paused).
     pub(crate) simulcast_send: Vec<Vec<(String, bool)>>,
+    /// What `a=whitewater-layers` says, where it can be used.
+    pub(crate) lanes: Option<Vec<LanePlan>>,
     pub(crate) msid: Option<(String, String)>,
     pub(crate) candidates: Vec<Candidate>,
     pub(crate) sctp_port: Option<u16>,
@@ -290,6 +293,7 @@ impl Section {
             ssrc_group_count: 0,
             rids: Vec::new(),
             simulcast_send: Vec::new(),
+            lanes: None,
             msid: None,
             candidates: Vec::new(),
             sctp_port: None,
@@ -355,6 +359,7 @@ impl Section {
             "ssrc-group" => return self.ssrc_group(value, limits),
             "rid" => return self.rid(value, limits),
             "simulcast" => return self.simulcast(value, limits),
+            lanes::NAME => self.lanes = lanes::parse(value),
             "msid" => self.msid(value),
             "candidate" => self.candidate(value),
             "sctp-port" => {
@@ -693,7 +698,7 @@ impl Feedback {
 }
 
 /// RFC 8851 §10: letters, digits, `-` and `_`.
-fn is_rid(text: &str) -> bool {
+pub(crate) fn is_rid(text: &str) -> bool {
     (1..=RID_SIZE_MAX).contains(&text.len())
         && text
             .bytes()

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use whitewater_sdp::{
-    Capabilities, Codec, Direction, DtlsRole, Extension, Limits, Local, LocalIce, LocalSender,
-    Match, MediaKind, Offer, Plan, Refusal, Role, TrackPlan, codec_match, judge, judge_answer,
-    render_answer, render_offer, tracks_for_viewers, tracks_to_receive,
+    Capabilities, Codec, Direction, DtlsRole, Extension, LanePlan, Limits, Local, LocalIce,
+    LocalSender, Match, MediaKind, Offer, Plan, Refusal, Role, TrackPlan, codec_match, judge,
+    judge_answer, render_answer, render_offer, tracks_for_viewers, tracks_to_receive,
 };
 
 fn local(name: &str, lite: bool, mids: &[&str]) -> Local {
@@ -272,4 +272,97 @@ fn data_channels_are_offered_last_and_may_be_turned_down() {
     let plan = taken(&answer, Some("data0")).expect("it may be turned down");
     assert!(plan.application().is_none());
     assert_eq!(plan.tracks().count(), 2);
+}
+
+fn lanes() -> Vec<LanePlan> {
+    let lane = |(number, rid): (u32, &str)| LanePlan {
+        rid: rid.to_owned(),
+        ssrc: 1001 + 10 * number,
+        rtx: Some(2001 + 10 * number),
+    };
+    (0..).zip(["h", "m", "l"]).map(lane).collect()
+}
+
+/// A text as a server writes or reads it that does not know the attribute.
+fn plain(text: &str) -> String {
+    let is_ours = |line: &&str| line.starts_with("a=whitewater-layers");
+    let lines = text.split_inclusive("\r\n");
+    lines.filter(|line| !is_ours(line)).collect()
+}
+
+fn video(plan: &Plan) -> &TrackPlan {
+    let mut tracks = plan.tracks();
+    tracks.find(|t| t.kind == MediaKind::Video).expect("video")
+}
+
+#[test]
+fn a_server_that_is_asked_for_a_stream_may_send_its_layers_one_by_one() {
+    let (tracks, offer) = receiving();
+    assert_eq!(offer.matches("a=whitewater-layers\r\n").count(), 1);
+    let (mut theirs, _) = answered(&offer);
+    assert_eq!(video(&theirs).lanes, Some(Vec::new()), "it may");
+    let them = local("there", true, &["0", "1"]);
+    for track in theirs.tracks_mut().filter(|track| track.lanes.is_some()) {
+        track.lanes = Some(lanes());
+    }
+    let answer = render_answer(&theirs, &them);
+    let line = "a=whitewater-layers:h 1001 2001;m 1011 2011;l 1021 2021\r\n";
+    assert!(answer.contains(line), "{answer}");
+    let ours = taken(&tracks, &answer).expect("it fits");
+    assert_eq!(video(&ours).lanes, Some(lanes()));
+    assert!(ours.tracks().all(|t| t.simulcast.is_empty()));
+
+    // One that knows nothing of it sends one plain source, and is taken at its word.
+    let ours = taken(&tracks, &plain(&answer)).expect("it fits");
+    assert_eq!(video(&ours).lanes, None);
+    assert_eq!(video(&ours).ssrcs[0].ssrc, 1001);
+    // Where it was not asked for it means nothing.
+    let mut other = tracks.clone();
+    other.iter_mut().for_each(|track| track.lanes = None);
+    let ours = taken(&other, &answer).expect("it fits");
+    assert_eq!(video(&ours).lanes, None);
+    // Too many, and names that cannot be kept.
+    for bad in ["a 1;b 2;c 3;d 4;e 5", "much-too-long 1;b 2", "h 1;h 2", "h"] {
+        let line = format!("a=whitewater-layers:{bad}\r\n");
+        let answer = plain(&answer) + &line;
+        let ours = taken(&tracks, &answer).expect("it fits");
+        assert_eq!(video(&ours).lanes, None, "{bad}");
+    }
+}
+
+#[test]
+fn layers_are_offered_one_by_one_to_whoever_takes_them_so() {
+    let (_, offer) = receiving();
+    let (_, answer) = answered(&offer);
+    let published = taken(&tracks_to_receive(&client()), &answer).expect("it fits");
+    let published: Vec<TrackPlan> = published.tracks().cloned().collect();
+    let mut tracks = tracks_for_viewers(&published, &client());
+    assert!(tracks.iter().all(|track| track.lanes.is_none()));
+    let is_video = |track: &&mut TrackPlan| track.kind == MediaKind::Video;
+    for track in tracks.iter_mut().filter(is_video) {
+        track.lanes = Some(lanes());
+    }
+    let here = local("here", false, &["0", "1"]);
+    let offer = render_offer(&tracks, Direction::SendOnly, None, &here);
+    let judged = |offer: &str| {
+        let parsed = Offer::parse(offer, &Limits::default()).expect("sound SDP");
+        judge(&parsed, Role::Publish, &Capabilities::default()).expect("it can be served")
+    };
+    let theirs = judged(&offer);
+    assert_eq!(video(&theirs).lanes, Some(lanes()));
+    let them = local("there", true, &[]);
+    let taken = |answer: &str| {
+        let (limits, direction) = (Limits::default(), Direction::SendOnly);
+        judge_answer(&tracks, direction, None, answer, &limits, &client()).expect("it fits")
+    };
+    let answer = render_answer(&theirs, &them);
+    assert_eq!(answer.matches("a=whitewater-layers\r\n").count(), 1);
+    assert_eq!(video(&taken(&answer)).lanes, Some(lanes()));
+
+    let theirs = judged(&plain(&offer));
+    assert_eq!(video(&theirs).lanes, None);
+    assert_eq!(video(&theirs).ssrcs[0].ssrc, 1001, "one plain source");
+    assert_eq!(video(&theirs).ssrcs.len(), 1);
+    let answer = render_answer(&theirs, &them);
+    assert_eq!(video(&taken(&answer)).lanes, None);
 }

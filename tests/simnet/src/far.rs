@@ -12,8 +12,8 @@ use whitewater_engine::session::dialler::Family;
 use whitewater_engine::session::webrtc::Identity;
 use whitewater_engine::{Command, Config, Datagram, Engine, Input, Outbox, Outgoing, Panics};
 use whitewater_link::{
-    Answer, CloseReason, Epoch, Event, Live, Locality, MakeOffer, Network, PeerAddr, Reach,
-    RequestId, Role, SessionId, ShardIndex, StreamId, TrackInfo, Transport,
+    Answer, CloseReason, Epoch, Event, LayerInfo, Live, Locality, MakeOffer, Network, PeerAddr,
+    Reach, RequestId, Role, SessionId, SessionReport, ShardIndex, StreamId, TrackInfo, Transport,
 };
 
 use crate::link::{Link, Wire};
@@ -24,6 +24,8 @@ pub struct Far {
     /// Everything its engine told control, with its time.
     pub events: Vec<(Instant, Event)>,
     engine: Engine,
+    /// Hides what only nodes of ours say to each other.
+    is_plain: bool,
     due: Option<Instant>,
     negotiator: Negotiator<StdRng>,
     rng: StdRng,
@@ -52,6 +54,7 @@ impl Far {
         Far {
             events: Vec::new(),
             engine: Engine::new(config, world.now, seeds),
+            is_plain: false,
             due: None,
             negotiator: Negotiator::new(identity, StdRng::seed_from_u64(seed), &codecs),
             rng: StdRng::seed_from_u64(!seed),
@@ -91,6 +94,26 @@ impl Far {
         };
         let epoch = world.next_epoch();
         self.dial(world, to, Some(epoch), stream, Role::Subscribe, Some(live))
+    }
+
+    /// From now on it speaks as a server of somebody else's would.
+    pub fn speak_plainly(&mut self) {
+        self.is_plain = true;
+    }
+
+    /// The counters of a session of here; `None` once it is closed.
+    pub fn report(&self, now: Instant, session: SessionId) -> Option<SessionReport> {
+        let mut sessions = self.engine.report(now).sessions.into_iter();
+        sessions.find(|report| report.session == session)
+    }
+
+    /// What was told last of the layers that a session brings here.
+    pub fn layers(&self, wanted: SessionId) -> &[LayerInfo] {
+        let told = self.events.iter().rev().find_map(|(_, event)| match event {
+            Event::Layers { session, layers } if *session == wanted => Some(layers),
+            _ => None,
+        });
+        told.map_or(&[], Vec::as_slice)
     }
 
     /// Ends a session of here.
@@ -176,7 +199,14 @@ impl Far {
         let offer = self
             .negotiator
             .offer(&wish, ShardIndex(0), socket, &[candidate]);
-        let offer = offer.expect("an offer");
+        let mut offer = offer.expect("an offer");
+        if self.is_plain {
+            let is_ours = |line: &&str| line.starts_with("a=whitewater-");
+            offer = offer
+                .split_inclusive("\r\n")
+                .filter(|line| !is_ours(line))
+                .collect();
+        }
         let (there, text) = world
             .admit(name, &offer, epoch_there)
             .expect("the world's node takes our offers");

@@ -72,9 +72,15 @@ impl Session {
 
     /// Chooses the layer of a viewer's video; the layers that are of use to it then.
     fn choose_layer(&mut self, now: Instant, core: &mut Core) -> u8 {
+        if self.is_outgrown(core) {
+            return 0;
+        }
         let Side::Viewer(viewer) = &mut self.side else {
             return 0;
         };
+        if viewer.has_lanes() {
+            return self.choose_lanes(now, core);
+        }
         let Some(stream) = core.streams.get(&self.stream) else {
             return 0;
         };
@@ -116,21 +122,25 @@ impl Session {
 
     /// Looks at what a publisher's layers carry, if it is time to.
     pub(super) fn look_at_layers(&mut self, now: Instant, core: &mut Core) {
-        let (Side::Publisher(publisher), Role::Publish { epoch }) = (&mut self.side, self.role)
-        else {
+        let Side::Publisher(publisher) = &mut self.side else {
             return;
         };
         if publisher.layers_at.is_none_or(|at| at > now) {
             return;
         }
         publisher.layers_at = Some(now + limits::LAYER_TICK);
+        self.wish_for_layers(now, core);
+        let (Side::Publisher(publisher), Role::Publish { epoch }) = (&mut self.side, self.role)
+        else {
+            return;
+        };
         let told = publisher.layers_told;
         let Some(track) = publisher.video() else {
             return;
         };
         let states = match &mut track.scalable {
             Some(meter) => meter.tick(),
-            None => layers::states(&mut track.layers),
+            None => layers::states(now, &mut track.layers),
         };
         let is_news = told.is_none_or(|(before, at)| {
             layers::differ_in_shape(&before, &states)
@@ -211,18 +221,18 @@ impl Core {
         }
     }
 
-    /// Tells the publisher's shard, if that is another one, which layers are of use here.
+    /// Notes which layers are of use here, and tells the publisher's shard if that is another one.
     fn ask_for_layers(&mut self, id: StreamId, layers: u8) {
         let shard = self.config.shard;
         let Some(stream) = self.streams.get_mut(&id) else {
             return;
         };
-        let (Some(Source::There(to)), Some(epoch)) = (stream.source, stream.epoch) else {
+        let (Some(source), Some(epoch)) = (stream.source, stream.epoch) else {
             return;
         };
-        if stream.layers_asked != layers {
-            stream.forget_layers(stream.layers_asked ^ layers);
-            stream.layers_asked = layers;
+        let before = std::mem::replace(&mut stream.layers_asked, layers);
+        if let (Source::There(to), true) = (source, before != layers) {
+            stream.forget_layers(before ^ layers);
             let message = Relay::LayersWanted {
                 stream: id,
                 epoch,

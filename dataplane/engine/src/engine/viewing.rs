@@ -42,6 +42,7 @@ impl Session {
             track.forward(turn, &mut way);
         }
         way.end(turn.now);
+        viewer.mend_lanes(turn.now);
         if viewer
             .downlink
             .as_mut()
@@ -114,8 +115,12 @@ impl Session {
                         viewer.received(now, clock, &block);
                     }
                 }
-                Ok(Rtcp::Pli(pli)) => wanted_layers |= viewer.asks(pli.media_ssrc),
+                Ok(Rtcp::Pli(pli)) => {
+                    has_limit |= viewer.has_lanes();
+                    wanted_layers |= viewer.asks(pli.media_ssrc);
+                }
                 Ok(Rtcp::Fir(fir)) => {
+                    has_limit |= viewer.has_lanes();
                     for entry in fir.entries() {
                         wanted_layers |= viewer.asks(entry.ssrc);
                     }
@@ -124,6 +129,9 @@ impl Session {
                     let left = limits::RTX_PER_DATAGRAM_MAX - searches;
                     let missing = nack.sequence_numbers().take(left);
                     searches += self.resend(now, nack.media_ssrc(), missing, core);
+                }
+                Ok(Rtcp::Remb(remb)) if viewer.has_lanes() => {
+                    has_limit |= viewer.wishes(&remb);
                 }
                 Ok(Rtcp::Remb(remb)) => {
                     viewer.remb.said(now, remb.bitrate_bps());
@@ -353,6 +361,8 @@ impl Viewer {
             return 0;
         };
         track.report.keyframe_requests += 1;
+        // Who asks for a layer has use for it.
+        track.want(true);
         track.asked_for()
     }
 }

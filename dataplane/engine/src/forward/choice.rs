@@ -35,6 +35,12 @@ pub struct Offered<'a> {
 }
 
 impl Offered<'_> {
+    /// The layers from the smallest to the largest.
+    pub fn ascending(&self) -> impl IntoIterator<Item = u8> + use<> {
+        let order = Order::of(*self);
+        order.layers.into_iter().take(order.count)
+    }
+
     /// A layer's place among the others by size, 0 the smallest.
     pub fn spatial_id(&self, layer: u8) -> u8 {
         let rank = Order::of(*self).rank(layer);

@@ -35,6 +35,9 @@ pub struct Downlink {
     /// Whether a key frame is to be asked for, because of what was dropped, and from when on again.
     asks: bool,
     asks_at_ns: u64,
+    /// The tracks of which something was dropped that another one's key frame does not make good,
+    /// one bit each.
+    broken: u32,
 }
 
 /// How much there is to send, as the last second or so had it: what left and what was held.
@@ -102,6 +105,7 @@ impl Downlink {
             estimator_at: None,
             asks_at_ns: 0,
             asks: false,
+            broken: 0,
         }
     }
 
@@ -168,6 +172,11 @@ impl Downlink {
             Some(at) if at > 0 => {
                 for gone in self.held.drain(..at) {
                     self.held_bytes -= gone.size();
+                    self.broken |= track_bit(gone.track);
+                }
+                // Of its own track nothing is missing behind the key frame.
+                if let Some(key) = self.held.front() {
+                    self.broken &= !track_bit(key.track);
                 }
                 self.push(held);
                 Holding::Kept {
@@ -196,6 +205,12 @@ impl Downlink {
     /// again and again, since all viewers pay for a key frame.
     pub fn asks_for_key_frame(&mut self) -> bool {
         std::mem::take(&mut self.asks)
+    }
+
+    /// The tracks that have to begin anew, one bit each, because of what was dropped: where several
+    /// carry video, one's key frame does not make good what another has lost.
+    pub fn take_broken(&mut self) -> u32 {
+        std::mem::take(&mut self.broken)
     }
 
     /// Notes a key frame that left without waiting.
@@ -248,6 +263,7 @@ impl Downlink {
         let count = self.held.len() - rest;
         for gone in self.held.drain(rest..) {
             self.held_bytes -= gone.size();
+            self.broken |= track_bit(gone.track);
         }
         count
     }
@@ -357,6 +373,10 @@ impl Flow {
     fn bps(&self) -> u64 {
         self.bps[0].max(self.bps[1])
     }
+}
+
+fn track_bit(track: u8) -> u32 {
+    1_u32.checked_shl(track.into()).unwrap_or(0)
 }
 
 const FLOW_SPAN_NS: u64 = 500_000_000;

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use whitewater_link::{
-    Epoch, LAYERS_ALL, MediaKind, PacketMeta, PictureNumbers, Reception, TrackDescription,
-    TrackReport, Traffic,
+    Epoch, MediaKind, PacketMeta, PictureNumbers, Reception, TrackDescription, TrackReport, Traffic,
 };
 use whitewater_rtp::rtcp::{ReportBlock, SenderInfo};
 use whitewater_rtp::seq::{SeqMunger, TimestampMunger};
@@ -20,7 +19,7 @@ use super::header::{Described, Layout, MidUse, Stamp};
 use super::pictures::{self, PictureLine};
 use super::resend::{Budget, Resent};
 use super::ring::Ring;
-use super::scale::{Limit, ScaleGate};
+use super::scale::ScaleGate;
 use crate::clock::{WallClock, middle};
 use crate::drops::{DropReason, Drops};
 use crate::limits;
@@ -69,6 +68,8 @@ pub struct EgressTrack {
     layer: u8,
     /// The layer to be sent from its next key frame on; any while none is chosen.
     target: Option<u8>,
+    /// Of a track that carries one layer and no other: whether it is sent.
+    lane: Option<Lane>,
     pictures: PictureLine,
     scale: ScaleGate,
     clock_rate: u32,
@@ -232,6 +233,7 @@ impl EgressTrack {
             sent_from: None,
             layer: 0,
             target: None,
+            lane: None,
             pictures: PictureLine::default(),
             scale: ScaleGate::default(),
             clock_rate: 90_000,
@@ -285,7 +287,7 @@ impl EgressTrack {
     #[inline]
     fn takes(&mut self, meta: &PacketMeta) -> bool {
         if meta.layer == self.layer {
-            return true;
+            return !self.rests();
         }
         let is_next = match self.target {
             Some(target) => target == meta.layer,
@@ -295,64 +297,6 @@ impl EgressTrack {
             self.layer = meta.layer;
         }
         is_next && meta.keyframe_start
-    }
-
-    /// Chooses the layer to be sent, from its next key frame on; any where none is chosen. True if
-    /// that is another choice than before.
-    pub fn aim(&mut self, target: Option<u8>) -> bool {
-        let is_news = self.target != target;
-        self.target = target;
-        if let (Some(target), Gate::Waiting(_)) = (target, self.gate) {
-            if is_news {
-                // How long was waited for another one says nothing of this.
-                self.gate = Gate::Waiting(None);
-            }
-            self.layer = target;
-        }
-        is_news
-    }
-
-    /// Chooses what is sent of a scalable stream; true if that is another choice than before.
-    pub fn aim_within(&mut self, limit: Limit) -> bool {
-        self.scale.aim(limit)
-    }
-
-    /// What was chosen of a scalable stream.
-    pub fn limit(&self) -> Limit {
-        self.scale.target()
-    }
-
-    /// The layer that was chosen.
-    pub fn target(&self) -> Option<u8> {
-        self.target
-    }
-
-    /// The layers a viewer means that asks for a key frame, one bit each.
-    pub fn asked_for(&self) -> u8 {
-        bit(self.layer) | self.awaits()
-    }
-
-    /// The layers whose next key frame is waited for, one bit each.
-    pub fn awaits(&self) -> u8 {
-        if self.kind != MediaKind::Video || self.muted {
-            return 0;
-        }
-        match (self.gate, self.target) {
-            (Gate::Waiting(_), None) => LAYERS_ALL,
-            (Gate::Waiting(_), Some(target)) => bit(target),
-            (Gate::Open, Some(target)) if target != self.layer => bit(target),
-            (Gate::Open, _) if self.scale.awaits_key() => bit(self.layer),
-            (Gate::Open, _) => 0,
-        }
-    }
-
-    /// The layers whose packets are of use, one bit each.
-    pub fn uses(&self) -> u8 {
-        match self.target {
-            _ if self.kind != MediaKind::Video || self.muted => 0,
-            Some(target) => bit(self.layer) | bit(target),
-            None => LAYERS_ALL,
-        }
     }
 
     /// Sends a packet under these numbers.
@@ -582,7 +526,7 @@ impl EgressTrack {
 
     /// Whether a key frame is being waited for.
     pub fn is_waiting(&self) -> bool {
-        self.kind == MediaKind::Video && !self.muted && self.gate != Gate::Open
+        self.kind == MediaKind::Video && !self.is_off() && self.gate != Gate::Open
     }
 
     /// Pauses or resumes; video resumes with a key frame.
@@ -780,10 +724,12 @@ fn codec_plan(kind: MediaKind, codec: &whitewater_link::CodecDescription) -> Opt
     })
 }
 
+mod aim;
 mod pacing;
 mod redundancy;
 mod replay;
 
+pub use aim::Lane;
 pub use pacing::Pace;
 pub use replay::Progress;
 

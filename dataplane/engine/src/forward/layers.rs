@@ -13,6 +13,7 @@ use super::arrivals::{Arrivals, Keyframes};
 use super::checks::PictureCheck;
 use super::ingress::SourceClock;
 use super::keyframe::KeyframeThrottle;
+use super::presence::Presence;
 use crate::limits;
 
 /// One encoding of a publisher's track.
@@ -37,6 +38,8 @@ pub struct IngressLayer {
     /// How its pictures are made.
     pub pictures: PictureCheck,
     meter: Meter,
+    /// Whether its sender was told to leave it out.
+    presence: Presence,
     size: Option<PictureSize>,
     /// Whether its packets describe themselves (dependency descriptor): that goes before the payload.
     is_described: bool,
@@ -45,7 +48,8 @@ pub struct IngressLayer {
 }
 
 impl IngressLayer {
-    /// The layers of a track as planned: by rid, else by the group of sources, else one.
+    /// The layers of a track as planned: by what another node says, by rid, else by the group of
+    /// sources, else one.
     pub fn planned(plan: &TrackPlan) -> Vec<IngressLayer> {
         let by_rid = plan.simulcast.iter().map(|layer| IngressLayer {
             rids: layer
@@ -59,7 +63,15 @@ impl IngressLayer {
             announced: Some(ssrc),
             ..IngressLayer::default()
         });
-        let mut layers: Vec<IngressLayer> = by_rid.take(LAYERS_MAX).collect();
+        let by_lane = plan.lanes.iter().flatten().map(|lane| IngressLayer {
+            rids: vec![lane.rid.clone()],
+            announced: Some(lane.ssrc),
+            ..IngressLayer::default()
+        });
+        let mut layers: Vec<IngressLayer> = by_lane.take(LAYERS_MAX).collect();
+        if layers.is_empty() {
+            layers = by_rid.take(LAYERS_MAX).collect();
+        }
         if layers.is_empty() {
             layers = by_source.take(LAYERS_MAX).collect();
         }
@@ -150,6 +162,30 @@ impl IngressLayer {
         self.meter.note(now, size, marker);
     }
 
+    /// Its sender was told to leave it out: it can be had as it was.
+    pub fn leave_out(&mut self, known: LayerState) {
+        self.presence = Presence::LeftOut(known);
+        self.meter = Meter::default();
+    }
+
+    /// Its sender was told to send it again.
+    pub fn call_back(&mut self, now: Instant) {
+        if let Presence::LeftOut(known) = self.presence {
+            self.presence = Presence::CalledBack(known, now);
+            self.meter = Meter::default();
+        }
+    }
+
+    /// Whether its sender was told to leave it out.
+    pub fn is_left_out(&self) -> bool {
+        matches!(self.presence, Presence::LeftOut(_))
+    }
+
+    /// Its source, as announced or as heard.
+    pub fn source(&self) -> Option<u32> {
+        self.announced.or(self.ssrc)
+    }
+
     /// The size of its pictures, as far as a key frame told.
     pub fn size(&self) -> Option<PictureSize> {
         self.size
@@ -164,7 +200,7 @@ impl IngressLayer {
 }
 
 /// What all layers of a track carry now. To be called every [`limits::LAYER_TICK`].
-pub fn states(layers: &mut [IngressLayer]) -> [LayerState; LAYERS_MAX] {
+pub fn states(now: Instant, layers: &mut [IngressLayer]) -> [LayerState; LAYERS_MAX] {
     // A screen that stands still sends nothing on any layer: silence is what others do not share.
     let newest = layers.iter().filter_map(|layer| layer.meter.heard_at).max();
     let mut states = [LayerState::default(); LAYERS_MAX];
@@ -181,6 +217,7 @@ pub fn states(layers: &mut [IngressLayer]) -> [LayerState; LAYERS_MAX] {
             temporal_count: 0,
             temporal_percent: [0; LAYERS_MAX],
         };
+        layer.presence.settle(now, state);
     }
     states
 }
@@ -374,14 +411,14 @@ mod tests {
     fn a_second_is_measured_and_what_is_older_forgotten() {
         let mut now = Instant::now();
         let mut layers = [layer(&["l"], None), layer(&["h"], None)];
-        let mut last = states(&mut layers);
+        let mut last = states(now, &mut layers);
         assert_eq!(last[0], LayerState::default(), "nothing came");
         for _ in 0..TICKS * 3 {
             layers[0].note(now, 1_000, true);
             layers[1].note(now, 4_000, false);
             layers[1].note(now, 4_000, true);
             now += limits::LAYER_TICK;
-            last = states(&mut layers);
+            last = states(now, &mut layers);
             // From the first tick on, not only after a second.
             let told: Vec<u64> = last[..2].iter().map(|state| state.bitrate_bps).collect();
             assert_eq!(told, [64_000, 512_000]);
@@ -391,7 +428,7 @@ mod tests {
         for _ in 0..TICKS {
             layers[0].note(now, 1_000, true);
             now += limits::LAYER_TICK;
-            last = states(&mut layers);
+            last = states(now, &mut layers);
         }
         assert_eq!(last[1].bitrate_bps, 0);
         assert!(
@@ -399,7 +436,7 @@ mod tests {
             "it fell silent alone"
         );
         for _ in 0..TICKS {
-            last = states(&mut layers);
+            last = states(now, &mut layers);
         }
         assert!(last[0].is_active, "all are silent");
     }
@@ -407,9 +444,9 @@ mod tests {
     #[test]
     fn a_change_of_numbers_is_no_change_of_shape() {
         let mut layers = [layer(&["l"], None), layer(&["h"], None)];
-        let silent = states(&mut layers);
+        let silent = states(Instant::now(), &mut layers);
         layers[0].note(Instant::now(), 1_000, true);
-        let one = states(&mut layers);
+        let one = states(Instant::now(), &mut layers);
         assert!(differ_in_shape(&silent, &one));
         let mut other = one;
         other[0].bitrate_bps += 1;
@@ -418,7 +455,7 @@ mod tests {
         let (width, height) = (640, 360);
         layers[0].note_size(Some(PictureSize { width, height }));
         layers[0].note_size(None);
-        let sized = states(&mut layers);
+        let sized = states(Instant::now(), &mut layers);
         assert_eq!((sized[0].width, sized[0].height), (640, 360));
         assert!(differ_in_shape(&one, &sized));
     }

@@ -16,6 +16,7 @@ pub mod keyframe;
 pub mod layers;
 pub mod loudness;
 pub mod pictures;
+mod presence;
 pub mod resend;
 pub mod ring;
 pub mod runs;

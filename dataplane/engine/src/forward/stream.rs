@@ -33,7 +33,7 @@ pub struct Stream {
     pub wanted_by: u64,
     /// Which layers each of them wants, one bit each; all where none are named.
     pub layers_wanted: Vec<(ShardIndex, u8)>,
-    /// Which layers the publisher's shard was told that are wanted here.
+    /// Which layers are wanted here; a publisher's shard that is another one was told.
     pub layers_asked: u8,
     /// What this turn forwards.
     pub pending: Vec<Packet>,
@@ -130,6 +130,16 @@ impl Stream {
     fn layers_wanted_by(&self, shard: ShardIndex) -> u8 {
         let said = self.layers_wanted.iter().find(|(known, _)| *known == shard);
         said.map_or(LAYERS_ALL, |&(_, layers)| layers)
+    }
+
+    /// The layers of the video that are of use to anybody on this node, one bit each.
+    pub fn layers_in_use(&self) -> u8 {
+        let here = match self.viewers_admitted {
+            0 => 0,
+            _ => self.layers_asked,
+        };
+        self.wanting_shards()
+            .fold(here, |all, (_, layers)| all | layers)
     }
 
     /// A shard said which layers it wants; those it wanted before.

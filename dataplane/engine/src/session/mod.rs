@@ -6,6 +6,7 @@ pub mod connection;
 pub mod dialler;
 pub mod ice;
 pub mod keys;
+pub mod lanes;
 pub mod outlet;
 pub mod stock;
 pub mod webrtc;
@@ -37,8 +38,10 @@ use agent::Agent;
 use channels::Channels;
 use connection::Connection;
 use keys::KeyCell;
+use lanes::{Lanes, Wishes};
 use outlet::Outlet;
 use stock::Stock;
+use webrtc::SenderSsrcs;
 
 /// One peer connection.
 pub struct Session {
@@ -113,6 +116,8 @@ pub struct Publisher {
     pub stock: Box<Stock>,
     /// When REMB is due, for publishers that understand nothing better.
     pub remb_at: Option<Instant>,
+    /// Of another node, which sends the layers one by one: which it was told to leave out.
+    pub wishes: Option<Box<Wishes>>,
 }
 
 /// What a publisher's source is.
@@ -152,6 +157,8 @@ pub struct Viewer {
     pub uncarried: Option<Epoch>,
     /// Its choice among the layers.
     pub choice: Choice,
+    /// Of another node, which is sent the layers one by one: which there are.
+    pub lanes: Option<Box<Lanes>>,
     /// What it says it can receive.
     pub remb: Remb,
 }
@@ -183,20 +190,28 @@ impl Session {
                 anchor: NtpAnchor::default(),
                 stock: Box::default(),
                 remb_at: None,
+                wishes: Wishes::planned(plan).map(Box::new),
             }),
             Role::Subscribe => {
-                let tracks = plan
-                    .tracks()
-                    .zip(&admission.senders)
-                    .map(|(track, &ssrcs)| {
-                        let start = Start {
-                            seq: rng.random(),
-                            repair_seq: rng.random(),
-                            timestamp: rng.random(),
+                let mut tracks = Vec::new();
+                for (track, &ssrcs) in plan.tracks().zip(&admission.senders) {
+                    let mut start = || Start {
+                        seq: rng.random(),
+                        repair_seq: rng.random(),
+                        timestamp: rng.random(),
+                    };
+                    let lanes = track.lanes.as_deref().unwrap_or_default();
+                    if lanes.is_empty() {
+                        tracks.push(EgressTrack::new(track, ssrcs, start()));
+                    }
+                    for (layer, lane) in (0..).zip(lanes) {
+                        let ssrcs = SenderSsrcs {
+                            main: lane.ssrc,
+                            rtx: lane.rtx,
                         };
-                        EgressTrack::new(track, ssrcs, start)
-                    });
-                let tracks: Vec<EgressTrack> = tracks.collect();
+                        tracks.push(EgressTrack::new(track, ssrcs, start()).keeping_to(layer));
+                    }
+                }
                 let is_numbered = tracks.iter().any(EgressTrack::is_numbered);
                 let cname = admission.local.senders.first().map_or("", |s| &s.cname);
                 let cname = cname.bytes().take(CNAME_SIZE_MAX);
@@ -213,6 +228,7 @@ impl Session {
                     need_bps: 0,
                     uncarried: None,
                     choice: Choice::default(),
+                    lanes: Lanes::planned(plan).map(Box::new),
                     remb: Remb::default(),
                 })
             }

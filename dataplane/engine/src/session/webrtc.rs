@@ -186,7 +186,8 @@ fn declare(api: &mut str0m::change::DirectApi<'_>, track: &TrackPlan) {
         whitewater_sdp::MediaKind::Video => MediaKind::Video,
     };
     let media = api.declare_media(mid, kind);
-    if !track.simulcast.is_empty() {
+    let has_lanes = track.lanes.as_ref().is_some_and(|lanes| !lanes.is_empty());
+    if !track.simulcast.is_empty() && !has_lanes {
         // RFC 8853 §5.5: which source a layer has is said by packets alone.
         for rid in &track.rids {
             media.expect_rid_rx(Rid::from(rid.id.as_str()));
@@ -194,6 +195,14 @@ fn declare(api: &mut str0m::change::DirectApi<'_>, track: &TrackPlan) {
         return;
     }
     let nacks = track.codecs.iter().any(|c| c.feedback.nack);
+    for lane in track.lanes.iter().flatten() {
+        let rtx = lane.rtx.map(Into::into);
+        let stream = api.expect_stream_rx(lane.ssrc.into(), rtx, mid, None);
+        stream.suppress_nack(!nacks);
+    }
+    if has_lanes {
+        return;
+    }
     let is_used = |ssrc| track.sim_ssrcs.is_empty() || track.sim_ssrcs.contains(&ssrc);
     for known in track.ssrcs.iter().filter(|known| is_used(known.ssrc)) {
         let stream = api.expect_stream_rx(known.ssrc.into(), known.rtx.map(Into::into), mid, None);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use whitewater_link::SessionReport;
+use whitewater_link::{SessionId, SessionReport};
 
 use super::{PeerId, World};
 
@@ -12,6 +12,13 @@ impl World {
         let (shard, id) = self.session(peer);
         let report = self.shards[usize::from(shard.0)].report(self.now);
         report.sessions.into_iter().find(|s| s.session == id)
+    }
+
+    /// The same of a session whose datagrams are the caller's affair.
+    pub fn report_of(&self, session: SessionId) -> Option<SessionReport> {
+        let reports = self.shards.iter().map(|shard| shard.report(self.now));
+        let mut sessions = reports.flat_map(|report| report.sessions);
+        sessions.find(|report| report.session == session)
     }
 
     /// What the server takes the path to a viewer to carry, in bits per second.

@@ -7,7 +7,7 @@ use rand::RngExt;
 use whitewater_engine::Command;
 use whitewater_engine::admission::{HostCandidate, HostTransport};
 use whitewater_link::{
-    CloseReason, Epoch, Event, Locality, Negotiate, Refusal, RequestId, Role, SessionId,
+    CloseReason, Epoch, Event, Live, Locality, Negotiate, Refusal, RequestId, Role, SessionId,
     ShardIndex, StreamId,
 };
 
@@ -58,7 +58,7 @@ impl World {
             offer: offer.to_owned(),
             locality: Locality::Remote,
             msid: format!("stream-{}", stream.0),
-            live: None,
+            live: self.live(stream),
         };
         let candidate = HostCandidate {
             transport: HostTransport::Udp,
@@ -76,6 +76,21 @@ impl World {
             _ => None,
         });
         Ok((id, answered.expect("an admitted session is answered")))
+    }
+
+    /// Who publishes a stream, as its shard told last.
+    fn live(&self, wanted: StreamId) -> Option<Live> {
+        self.events.iter().rev().find_map(|(_, event)| match event {
+            Event::StreamUp {
+                stream,
+                epoch,
+                tracks,
+            } if *stream == wanted => Some(Live {
+                epoch: *epoch,
+                tracks: tracks.clone(),
+            }),
+            _ => None,
+        })
     }
 
     /// A number no publisher has had.

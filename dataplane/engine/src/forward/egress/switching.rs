@@ -13,6 +13,7 @@ use whitewater_sdp::{Capabilities, Limits, Offer, Role, judge};
 
 use super::*;
 use crate::forward::choice::Choice;
+use crate::forward::scale::Limit;
 
 /// What a publisher sends, and how its packets tell of it.
 #[derive(Clone, Copy, Debug)]

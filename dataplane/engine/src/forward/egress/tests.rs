@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use whitewater_link::LAYERS_ALL;
+
 use super::switching::{meta, offer_to, published, track};
 use super::*;
+use crate::forward::scale::Limit;
 
 /// A time to start from.
 pub(super) fn start() -> Instant {
