@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, LINK, LOCATION};
 use tokio::sync::{OwnedMutexGuard, oneshot};
-use whitewater_link::{Negotiate, Reach, Refusal, RequestId, SessionId};
+use whitewater_link::{AnswerKind, Negotiate, Reach, Refusal, RequestId, SessionId};
 use whitewater_model::{Admission, Error, NodeId, Now, Registry, Seat, Side, StreamName};
 
 use crate::auth::Rights;
@@ -64,7 +64,11 @@ pub(crate) async fn post(
         }
         Ok(PostReply::CounterOffered { offer, until }) => {
             tracing::debug!(?session, ?stream, "counter-offer made");
-            Ok(counter_offered(context, stream, session, offer, until))
+            let mut response = counter_offered(context, stream, session, offer, until);
+            if from_node.is_some() {
+                tell_way(context, stream, response.headers_mut());
+            }
+            Ok(response)
         }
         Ok(PostReply::Refused(refusal)) => {
             let problem = refused(refusal);
@@ -92,6 +96,7 @@ pub(crate) async fn answer(
     let ask = Ask::Answer {
         session,
         answer,
+        kind: AnswerKind::Answer,
         // Its viewer checks us, not the other way round.
         reach: Reach::default(),
         reply,

@@ -16,9 +16,9 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, OwnedMutexGuard, mpsc, oneshot};
 use whitewater_link::{
-    Answer, Command, ControlPort, Event, LoopReport, MakeOffer, Negotiate, PatchOutcome,
-    PatchRefusal, Reach, Refusal, Report, RequestId, SessionCommand, SessionId, SessionState,
-    ShardIndex,
+    Answer, AnswerKind, Command, ControlPort, Event, LoopReport, MakeOffer, Negotiate,
+    PatchOutcome, PatchRefusal, Reach, Refusal, Report, RequestId, SessionCommand, SessionId,
+    SessionState, ShardIndex,
 };
 use whitewater_model::Answered;
 
@@ -59,10 +59,11 @@ pub(crate) enum Ask {
         wish: Box<MakeOffer>,
         reply: oneshot::Sender<PostReply>,
     },
-    /// The answer to an offer of the data plane's own; its reply is as that of a POST.
+    /// What was said to an offer of the data plane's own; its reply is as that of a POST.
     Answer {
         session: SessionId,
         answer: String,
+        kind: AnswerKind,
         /// Which of its candidates may be called.
         reach: Reach,
         reply: oneshot::Sender<PostReply>,
@@ -300,6 +301,7 @@ impl Plane {
             Ask::Answer {
                 session,
                 answer,
+                kind,
                 reach,
                 reply,
                 gate,
@@ -308,6 +310,7 @@ impl Plane {
                     request,
                     session,
                     answer,
+                    kind,
                     reach,
                 }));
                 let waiting = Waiting::Answer {

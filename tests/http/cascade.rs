@@ -102,6 +102,68 @@ async fn a_stream_is_pulled_by_whep_and_its_session_is_shown() {
     assert_eq!(far.count("POST"), 1, "it is not made again");
 }
 
+/// draft-ietf-wish-whep §4.3.2, as the client.
+#[tokio::test]
+async fn a_counter_offer_is_answered_by_patch_and_makes_the_session() {
+    let world = world().await;
+    let far = Far::new(|_, asked| {
+        let (status, headers, body) = taken(asked);
+        Some(match asked.method.as_str() {
+            "POST" => (406, headers, body),
+            "PATCH" => (204, Vec::new(), String::new()),
+            _ => (status, headers, body),
+        })
+    })
+    .await;
+    let url = far.url("/whep/cam");
+    let reply = cascade(&world, "copy", json!({"sourceUrl": url, "token": "abc"})).await;
+    assert_eq!(reply.status.as_u16(), 200, "{reply:?}");
+    let asked = far.asked();
+    let [_, patched] = &asked[..] else {
+        panic!("{asked:?}");
+    };
+    assert_eq!(
+        (patched.method.as_str(), patched.path.as_str()),
+        ("PATCH", "/session/1")
+    );
+    assert_eq!(patched.header("content-type"), Some("application/sdp"));
+    assert_eq!(patched.header("authorization"), Some("Bearer abc"));
+    // There is no ICE session yet whose tag could be named.
+    assert_eq!(patched.header("if-match"), None);
+    assert!(patched.body.starts_with("v=0\r\n"), "{}", patched.body);
+    let made = session(&world, "copy", "publish").await.expect("a session");
+    assert_eq!(made["cascade"]["sessionUrl"], far.url("/session/1"));
+}
+
+#[tokio::test]
+async fn a_counter_offer_that_is_not_to_be_had_leaves_nothing_behind() {
+    for (post, patch) in [((406, true), 400), ((406, true), 404), ((406, false), 204)] {
+        let world = world().await;
+        let far = Far::new(move |_, asked| {
+            let (status, mut headers, body) = taken(asked);
+            Some(match asked.method.as_str() {
+                "POST" => {
+                    headers.retain(|(name, _)| post.1 || *name != "location");
+                    (post.0, headers, body)
+                }
+                "PATCH" => (patch, Vec::new(), "a secret of the inside".to_owned()),
+                _ => (status, headers, body),
+            })
+        })
+        .await;
+        let reply = cascade(&world, "copy", json!({"sourceUrl": far.url("/whep/cam")})).await;
+        let detail = reply.problem(502);
+        assert!(!detail.contains("secret"), "{detail}");
+        let deleted = || async { far.count("DELETE") == usize::from(post.1) };
+        world.until("the far session ends", deleted).await;
+        world
+            .until("nothing is kept", async || {
+                session(&world, "copy", "publish").await.is_none()
+            })
+            .await;
+    }
+}
+
 #[tokio::test]
 async fn a_stream_is_pushed_by_whip_and_takes_no_viewers_place() {
     let world = World::with(|config| {

@@ -4,6 +4,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use str0m::format::Codec;
 
 use crate::client::{Client, Wish};
 use crate::forwarding::watched;
@@ -166,6 +167,26 @@ fn a_node_that_was_killed_and_started_again_is_found_again() {
     assert_eq!((viewer.seen().corrupt, publisher.seen().corrupt), (0, 0));
 }
 
+/// draft-ietf-wish-whep §4.3.2, as the client: the codec is one that no offer of ours names.
+#[test]
+fn a_stream_that_no_offer_of_ours_can_carry_is_taken_by_a_counter_offer() {
+    let (origin, edge) = (node(&[]), node(&[]));
+    // High 4:4:4 Predictive.
+    let odd = |wish: Wish| {
+        let wish = wish.without_audio().with_video(&[(Codec::H264, 102)]);
+        wish.with_h264_profile(0x00f4_001f)
+    };
+    let publisher = Client::start(origin.http, "cam", odd(Wish::publish()));
+    eventually("it publishes", || publisher.seen().next_frame > 10);
+    pull(edge.http, "copy", origin.http, "cam");
+    let viewer = Client::start(edge.http, "copy", odd(Wish::watch()));
+    eventually("it sees", || viewer.seen().video.packets > 60);
+    assert_eq!((viewer.seen().corrupt, publisher.seen().corrupt), (0, 0));
+    let pulled = &sessions(edge.http, "copy", "publish")[0];
+    assert_eq!(pulled["state"], "connected");
+    assert_eq!(sessions(origin.http, "cam", "subscribe").len(), 1);
+}
+
 #[test]
 fn nothing_inside_is_called_unless_it_is_named() {
     let node = Running::start(&[]);
@@ -253,7 +274,7 @@ fn push_when_live(http: SocketAddr, stream: &str, to: SocketAddr, name: &str) {
 }
 
 /// A node that may call its neighbours on this machine.
-fn node(settings: &[(&str, &str)]) -> Running {
+pub(crate) fn node(settings: &[(&str, &str)]) -> Running {
     Running::start(&[&[("cascade.allow", "127.0.0.1")], settings].concat())
 }
 
@@ -266,7 +287,7 @@ fn whip(http: SocketAddr, stream: &str) -> String {
 }
 
 /// Has `stream` come from another node.
-fn pull(http: SocketAddr, stream: &str, from: SocketAddr, name: &str) {
+pub(crate) fn pull(http: SocketAddr, stream: &str, from: SocketAddr, name: &str) {
     let answer = cascade(http, stream, &json!({"sourceUrl": whep(from, name)}));
     assert_eq!(answer.status, 200, "{}", answer.body);
 }
@@ -284,7 +305,7 @@ fn cascade(http: SocketAddr, stream: &str, wish: &Value) -> Answer {
 }
 
 /// The sessions of one side of a stream.
-fn sessions(http: SocketAddr, stream: &str, side: &str) -> Vec<Value> {
+pub(crate) fn sessions(http: SocketAddr, stream: &str, side: &str) -> Vec<Value> {
     let answer = request(http, "GET", &format!("/api/streams/{stream}"), None);
     let answer = answer.expect("an answer");
     if answer.status == 404 {

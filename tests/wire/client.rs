@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
 use str0m::format::{Codec, FormatParams};
-use str0m::media::{Direction, Frequency, MediaKind, Mid, Pt};
+use str0m::media::{Direction, Frequency, MediaKind, Mid, Pt, Rid, Simulcast, SimulcastLayer};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::RtpWrite;
 use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
@@ -34,6 +34,10 @@ pub(crate) struct Wish {
     /// The video codecs with their payload types, most wanted first.
     pub(crate) video: Vec<(Codec, u8)>,
     pub(crate) audio: bool,
+    /// The rids of a publisher's layers, the largest first; none: one without a rid.
+    pub(crate) layers: &'static [&'static str],
+    /// What it says of H.264.
+    pub(crate) h264_profile: u32,
     /// What a counter-offer is answered with.
     pub(crate) answer_video: Vec<(Codec, u8)>,
     /// How it reaches the node, and from which address.
@@ -53,6 +57,8 @@ impl Wish {
             part: Part::Publish(pattern),
             video: vec![(Codec::Vp8, 96)],
             audio: true,
+            layers: &[],
+            h264_profile: 0x0042_e01f,
             answer_video: Vec::new(),
             over: Over::Udp,
             ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -69,6 +75,17 @@ impl Wish {
 
     pub(crate) fn with_video(mut self, video: &[(Codec, u8)]) -> Self {
         self.video = video.to_vec();
+        self
+    }
+
+    /// Publishes these layers.
+    pub(crate) fn in_layers(mut self, layers: &'static [&'static str]) -> Self {
+        self.layers = layers;
+        self
+    }
+
+    pub(crate) fn with_h264_profile(mut self, profile_level_id: u32) -> Self {
+        self.h264_profile = profile_level_id;
         self
     }
 
@@ -312,7 +329,7 @@ fn build(wish: &Wish, address: SocketAddr) -> Rtc {
             codec,
             Frequency::NINETY_KHZ,
             None,
-            format(codec),
+            format(codec, wish.h264_profile),
         );
     }
     let mut rtc = config.build(Instant::now());
@@ -328,7 +345,15 @@ fn offer(wish: &Wish, address: SocketAddr) -> (Rtc, String, Pending) {
         Part::Watch => Direction::RecvOnly,
     };
     let mut changes = rtc.sdp_api();
-    let mut add = |kind| changes.add_media(kind, direction, None, None, None);
+    let layers = wish.layers.iter().map(|rid| SimulcastLayer::new(rid));
+    let simulcast = (!wish.layers.is_empty()).then(|| Simulcast {
+        send: layers.collect(),
+        recv: Vec::new(),
+    });
+    let mut add = |kind| {
+        let layers = simulcast.clone().filter(|_| kind == MediaKind::Video);
+        changes.add_media(kind, direction, None, None, layers)
+    };
     // A viewer without audio has one section; its publisher's are not used.
     let first = if wish.audio {
         MediaKind::Audio
@@ -352,12 +377,12 @@ fn offer(wish: &Wish, address: SocketAddr) -> (Rtc, String, Pending) {
     (rtc, text, (pending, mids))
 }
 
-fn format(codec: Codec) -> FormatParams {
+fn format(codec: Codec, h264_profile: u32) -> FormatParams {
     match codec {
         Codec::H264 => FormatParams {
             level_asymmetry_allowed: Some(true),
             packetization_mode: Some(1),
-            profile_level_id: Some(0x42e01f),
+            profile_level_id: Some(h264_profile),
             ..FormatParams::default()
         },
         _ => FormatParams::default(),
@@ -392,7 +417,7 @@ impl Worker {
         order: Arc<AtomicU8>,
     ) -> Self {
         let source = match wish.part {
-            Part::Publish(pattern) => Some(Source::new(pattern, mids, wish.video[0].1)),
+            Part::Publish(pattern) => Some(Source::new(pattern, mids, &wish)),
             Part::Watch => None,
         };
         Worker {
@@ -511,10 +536,10 @@ impl Worker {
         match event {
             Event::Connected => seen.connected = true,
             Event::Closed => seen.closed = true,
-            Event::KeyframeRequest(_) => {
+            Event::KeyframeRequest(request) => {
                 seen.key_frames_wanted += 1;
                 if let Some(source) = &mut self.source {
-                    source.key_wanted = true;
+                    source.want_key(request.rid);
                 }
             }
             Event::RtpPacket(packet) if packet.payload.is_empty() => {}
@@ -553,29 +578,56 @@ struct Source {
     frame: u32,
     /// The next packet of `frame`.
     index: u16,
-    key: bool,
-    key_wanted: bool,
-    video_seq: u64,
+    layers: Vec<Encoding>,
     audio_number: u32,
 }
 
+/// One of a publisher's layers, or all it has.
+struct Encoding {
+    rid: Option<Rid>,
+    key: bool,
+    key_wanted: bool,
+    seq: u64,
+}
+
 impl Source {
-    fn new(pattern: Pattern, mids: [Mid; 2], video_pt: u8) -> Self {
+    fn new(pattern: Pattern, mids: [Mid; 2], wish: &Wish) -> Self {
+        let encoding = |rid| Encoding {
+            rid,
+            key: true,
+            key_wanted: true,
+            seq: 1000,
+        };
+        let named = wish
+            .layers
+            .iter()
+            .map(|rid| encoding(Some(Rid::from(*rid))));
+        let mut layers: Vec<Encoding> = named.collect();
+        if layers.is_empty() {
+            layers.push(encoding(None));
+        }
         let now = Instant::now();
         Source {
             pattern,
             audio: mids[0],
             video: mids[1],
-            video_pt: video_pt.into(),
+            video_pt: wish.video[0].1.into(),
             video_due: now,
             audio_due: now,
             frame: 0,
             index: 0,
-            key: true,
-            key_wanted: true,
-            video_seq: 1000,
+            layers,
             audio_number: 0,
         }
+    }
+
+    /// A request without a rid is for all layers.
+    fn want_key(&mut self, rid: Option<Rid>) {
+        let is_meant = |layer: &&mut Encoding| rid.is_none() || layer.rid == rid;
+        self.layers
+            .iter_mut()
+            .filter(is_meant)
+            .for_each(|layer| layer.key_wanted = true);
     }
 
     fn due(&self) -> Instant {
@@ -620,39 +672,49 @@ impl Source {
     }
 
     fn send_video(&mut self, rtc: &mut Rtc, now: Instant) {
-        if self.index == 0 {
-            self.key = std::mem::take(&mut self.key_wanted);
+        // The largest layer sets the pace.
+        let mut whole = 1;
+        for (layer, encoding) in (0..).zip(&mut self.layers) {
+            if self.index == 0 {
+                encoding.key = std::mem::take(&mut encoding.key_wanted);
+            }
+            let count = self.pattern.packet_count(encoding.key, layer);
+            whole = whole.max(count);
+            let until = if self.pattern.smooth {
+                count.min(self.index + 1)
+            } else {
+                count
+            };
+            let mut api = rtc.direct_api();
+            let stream = api
+                .stream_tx_by_mid(self.video, encoding.rid)
+                .expect("declared by the offer");
+            for index in self.index..until {
+                let packet = VideoPacket {
+                    frame: self.frame,
+                    index,
+                    count,
+                    key: encoding.key,
+                    layer,
+                };
+                let time = self.frame.wrapping_mul(3000);
+                let payload = packet.render(self.pattern.payload_size);
+                let write = RtpWrite::new(self.video_pt, encoding.seq.into(), time, now, payload);
+                encoding.seq += 1;
+                stream.write_rtp(write.marker(index + 1 == count).nackable(true));
+            }
         }
-        let count = self.pattern.packet_count(self.key);
-        let until = if self.pattern.smooth {
+        self.index = if self.pattern.smooth {
             self.index + 1
         } else {
-            count
+            whole
         };
-        let mut api = rtc.direct_api();
-        let stream = api
-            .stream_tx_by_mid(self.video, None)
-            .expect("declared by the offer");
-        while self.index < until {
-            let packet = VideoPacket {
-                frame: self.frame,
-                index: self.index,
-                count,
-                key: self.key,
-            };
-            let time = self.frame.wrapping_mul(3000);
-            let payload = packet.render(self.pattern.payload_size);
-            let write = RtpWrite::new(self.video_pt, self.video_seq.into(), time, now, payload);
-            self.index += 1;
-            self.video_seq += 1;
-            stream.write_rtp(write.marker(self.index == count).nackable(true));
-        }
         if self.pattern.smooth {
-            self.video_due += self.pattern.frame_interval / u32::from(count);
+            self.video_due += self.pattern.frame_interval / u32::from(whole);
         } else {
             self.video_due += self.pattern.frame_interval;
         }
-        if self.index == count {
+        if self.index >= whole {
             self.index = 0;
             self.frame += 1;
         }

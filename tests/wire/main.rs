@@ -10,6 +10,7 @@ mod events;
 mod flood;
 mod forwarding;
 mod http;
+mod lanes;
 mod load;
 mod media;
 mod node;

@@ -29,12 +29,13 @@ impl Default for Pattern {
 }
 
 impl Pattern {
-    pub(crate) fn packet_count(&self, key: bool) -> u16 {
-        if key {
+    pub(crate) fn packet_count(&self, key: bool, layer: u8) -> u16 {
+        let whole = if key {
             (self.packets_per_frame * 3).min(64)
         } else {
             self.packets_per_frame
-        }
+        };
+        (whole >> layer).max(1)
     }
 }
 
@@ -45,6 +46,8 @@ pub(crate) struct VideoPacket {
     pub(crate) index: u16,
     pub(crate) count: u16,
     pub(crate) key: bool,
+    /// How often its width and height were halved; 0 without simulcast.
+    pub(crate) layer: u8,
 }
 
 impl VideoPacket {
@@ -57,7 +60,8 @@ impl VideoPacket {
         if start {
             let inverse_key = u8::from(!self.key);
             bytes.extend([0x10 | inverse_key, 0x02, 0x00, 0x9d, 0x01, 0x2a]);
-            bytes.extend([0x80, 0x02, 0xe0, 0x01]);
+            bytes.extend((640_u16 >> self.layer).to_le_bytes());
+            bytes.extend((480_u16 >> self.layer).to_le_bytes());
         }
         let checked_from = bytes.len();
         bytes.extend(MAGIC);
@@ -65,6 +69,7 @@ impl VideoPacket {
         bytes.extend(self.index.to_be_bytes());
         bytes.extend(self.count.to_be_bytes());
         bytes.push(u8::from(self.key));
+        bytes.push(self.layer);
         let mut filler = self.frame.wrapping_mul(2_654_435_761) ^ u32::from(self.index);
         while bytes.len() + SUM_SIZE < size {
             filler = filler.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -90,6 +95,7 @@ impl VideoPacket {
             index: be16(8)?,
             count: be16(10)?,
             key: *checked.get(12)? == 1,
+            layer: *checked.get(13)?,
         };
         (packet.index < packet.count && packet.count <= 64 && start == (packet.index == 0))
             .then_some(packet)
@@ -120,12 +126,17 @@ pub(crate) struct Video {
     /// Packets of each frame, one bit each.
     frames: BTreeMap<u32, (u64, u16)>,
     pub(crate) packets: u64,
+    /// The same by layer.
+    pub(crate) by_layer: [u64; 4],
     pub(crate) duplicates: u64,
 }
 
 impl Video {
     pub(crate) fn take(&mut self, packet: VideoPacket) {
         self.packets += 1;
+        if let Some(count) = self.by_layer.get_mut(usize::from(packet.layer)) {
+            *count += 1;
+        }
         self.first.get_or_insert(packet);
         let (seen, _) = self.frames.entry(packet.frame).or_insert((0, packet.count));
         self.duplicates += *seen >> packet.index & 1;

@@ -10,7 +10,7 @@ use hyper::header::{
 };
 use hyper::{Method, Request, StatusCode};
 use tokio::time::timeout;
-use whitewater_link::{Network, Reach};
+use whitewater_link::{AnswerKind, Network, Reach};
 use whitewater_model::NodeId;
 
 use super::failure::Failure;
@@ -70,6 +70,8 @@ impl FarSession {
 #[derive(Debug)]
 pub(crate) struct Created {
     pub(crate) answer: String,
+    /// Whether that answers our offer, or is an offer in its place.
+    pub(crate) kind: AnswerKind,
     pub(crate) session: FarSession,
     /// The way its stream has come, where it says so.
     pub(crate) way: Vec<NodeId>,
@@ -171,7 +173,13 @@ impl Caller {
                     token = token.filter(|_| next.hears_token_of(&target));
                     target = next;
                 }
-                StatusCode::CREATED => return self.created(target, token, reply).await,
+                StatusCode::CREATED => {
+                    return self.created(target, token, reply, AnswerKind::Answer).await;
+                }
+                StatusCode::NOT_ACCEPTABLE if is_sdp(&reply) => {
+                    let kind = AnswerKind::CounterOffer;
+                    return self.created(target, token, reply, kind).await;
+                }
                 StatusCode::LOOP_DETECTED => return Err(Failure::Loop),
                 status => {
                     return Err(Failure::Refused {
@@ -182,6 +190,32 @@ impl Caller {
             }
         }
         Err(Failure::Misshapen("it redirects too often".to_owned()))
+    }
+
+    /// Brings our answer to a counter-offer (draft-ietf-wish-whep §4.3.2).
+    ///
+    /// # Errors
+    /// Why there is no session.
+    pub(crate) async fn answer_offer(
+        &self,
+        session: &FarSession,
+        answer: String,
+    ) -> Result<(), Failure> {
+        let request = Request::builder()
+            .method(Method::PATCH)
+            .header(CONTENT_TYPE, SDP);
+        let mut request = request.body(answer.into()).map_err(broken)?;
+        if let Some(token) = &session.token {
+            request.headers_mut().insert(AUTHORIZATION, token.clone());
+        }
+        let reply = self.exchange(&session.target, request).await?;
+        if reply.status.is_success() {
+            return Ok(());
+        }
+        Err(Failure::Refused {
+            status: reply.status,
+            retry_after: retry_after(&reply.headers),
+        })
     }
 
     /// Ends a session there, as far as that succeeds.
@@ -245,6 +279,7 @@ impl Caller {
         target: Target,
         token: Option<HeaderValue>,
         reply: Reply,
+        kind: AnswerKind,
     ) -> Result<Created, Failure> {
         let url = location(&target.url, &reply.headers)?;
         // RFC 9725 §4.2: the session is usually at the same server.
@@ -269,6 +304,7 @@ impl Caller {
         match made {
             Ok((answer, way)) => Ok(Created {
                 answer,
+                kind,
                 way,
                 reach: self.reach_of(&target),
                 session,
@@ -282,11 +318,15 @@ impl Caller {
     }
 }
 
-fn answer(reply: &Reply) -> Result<String, Failure> {
+fn is_sdp(reply: &Reply) -> bool {
     let content_type = reply.headers.get(CONTENT_TYPE);
     let content_type = content_type.and_then(|value| value.to_str().ok());
     let kind = content_type.and_then(|text| text.split(';').next());
-    if !kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case(SDP)) {
+    kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case(SDP))
+}
+
+fn answer(reply: &Reply) -> Result<String, Failure> {
+    if !is_sdp(reply) {
         return Err(misshapen("its answer is not application/sdp"));
     }
     let text = String::from_utf8(reply.body.to_vec());

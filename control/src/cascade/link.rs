@@ -7,7 +7,9 @@ use hyper::StatusCode;
 use hyper::header::HeaderValue;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{sleep, timeout};
-use whitewater_link::{CloseReason, Locality, MakeOffer, RequestId, SessionId, SessionState};
+use whitewater_link::{
+    AnswerKind, CloseReason, Locality, MakeOffer, RequestId, SessionId, SessionState,
+};
 use whitewater_model::{Error, StreamName};
 
 use super::failure::Failure;
@@ -257,6 +259,7 @@ impl Link {
         let ask = Ask::Answer {
             session,
             answer: created.answer,
+            kind: created.kind,
             reach: created.reach,
             reply,
             gate,
@@ -265,7 +268,11 @@ impl Link {
             return Err(Failure::NotNow(negotiate::busy()));
         }
         match receiver.await {
-            Ok(PostReply::Made { .. }) => {
+            Ok(PostReply::Made { answer, .. }) => {
+                if created.kind == AnswerKind::CounterOffer {
+                    let caller = &context.cascades.caller;
+                    caller.answer_offer(&created.session, answer).await?;
+                }
                 tracing::info!(?session, stream = ?self.stream, server = ?self.url, direction = self.direction.as_str(), "session with another server made");
                 Ok(Up {
                     session,

@@ -35,7 +35,7 @@ impl fmt::Display for Failure {
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
-    /// Of a success; what else is said is not read.
+    /// Of a success or a counter-offer; what else is said is not read.
     pub(crate) body: Bytes,
 }
 
@@ -100,7 +100,9 @@ pub(crate) async fn send(
     driver.spawn(connection);
     let response = sender.send_request(request).await.map_err(Failure::new)?;
     let (parts, body) = response.into_parts();
-    let body = if parts.status.is_success() {
+    // A counter-offer is no success (draft-ietf-wish-whep §4.3.2).
+    let is_read = parts.status.is_success() || parts.status == StatusCode::NOT_ACCEPTABLE;
+    let body = if is_read {
         let whole = Limited::new(body, body_size_max).collect();
         whole.await.map_err(Failure::new)?.to_bytes()
     } else {

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use rand::{Rng, RngExt};
 use whitewater_link::{
-    Answer, LAYERS_MAX, MediaKind, Negotiate, Refusal, RequestId, Role, SessionId, ShardIndex,
-    StreamId, TrackInfo,
+    Answer, AnswerKind, LAYERS_MAX, MediaKind, Negotiate, Refusal, RequestId, Role, SessionId,
+    ShardIndex, StreamId, TrackInfo,
 };
 use whitewater_rtp::StunView;
 use whitewater_sdp::{
@@ -65,7 +65,7 @@ impl std::fmt::Debug for Admission {
 pub struct Negotiator<R> {
     identity: Identity,
     pub(crate) rng: R,
-    limits: Limits,
+    pub(crate) limits: Limits,
     pub(crate) publish: Capabilities,
     pub(crate) subscribe: Capabilities,
     pub(crate) publications: Publications,
@@ -233,7 +233,7 @@ impl<R: Rng> Negotiator<R> {
     /// Judges the answer to an offer of ours and builds its session.
     ///
     /// Shape: the session belongs to [`open_offer_shard`](Self::open_offer_shard); its admission's
-    /// answer is empty.
+    /// answer is empty, but where another server made an offer in place of one.
     ///
     /// # Errors
     /// Why the answer is refused. The offer stays until it is answered or withdrawn.
@@ -242,6 +242,9 @@ impl<R: Rng> Negotiator<R> {
         let tie_breaker = self.rng.random();
         let waiting = self.open_offers.get(answer.session);
         let waiting = waiting.ok_or_else(unknown)?;
+        if answer.kind == AnswerKind::CounterOffer {
+            return self.answer_counter_offer(now, answer, tie_breaker);
+        }
         let (direction, capabilities) = match waiting.role {
             Role::Publish { .. } => (Direction::RecvOnly, &self.publish),
             Role::Subscribe => (Direction::SendOnly, &self.subscribe),
@@ -308,7 +311,7 @@ impl<R: Rng> Negotiator<R> {
         self.open_offers.forget(stream);
     }
 
-    fn build(&self, now: Instant, made: Made) -> Result<Box<Admission>, Refusal> {
+    pub(crate) fn build(&self, now: Instant, made: Made) -> Result<Box<Admission>, Refusal> {
         check_fingerprints(&made.plan)?;
         let built = Connection::new(&made.plan, &self.identity, now);
         let (connection, keys) = built.map_err(|error| {
@@ -377,16 +380,16 @@ impl<R: Rng> Negotiator<R> {
 }
 
 /// What an offer or answer led to, before it is a session.
-struct Made {
-    request: RequestId,
-    session: SessionId,
-    stream: StreamId,
-    role: Role,
-    plan: Plan,
-    senders: Vec<SenderSsrcs>,
-    answer: String,
-    ice: Agent,
-    local: Local,
+pub(crate) struct Made {
+    pub(crate) request: RequestId,
+    pub(crate) session: SessionId,
+    pub(crate) stream: StreamId,
+    pub(crate) role: Role,
+    pub(crate) plan: Plan,
+    pub(crate) senders: Vec<SenderSsrcs>,
+    pub(crate) answer: String,
+    pub(crate) ice: Agent,
+    pub(crate) local: Local,
 }
 
 /// The side of ICE that waits for its client.
@@ -401,7 +404,7 @@ pub(crate) fn remote_credentials(plan: &Plan) -> Credentials {
     }
 }
 
-fn unsupported(refusal: whitewater_sdp::Unsupported) -> Refusal {
+pub(crate) fn unsupported(refusal: whitewater_sdp::Unsupported) -> Refusal {
     Refusal::Unsupported(refusal.to_string())
 }
 

@@ -5,11 +5,14 @@ use std::time::Instant;
 use rand::Rng;
 use whitewater_link::{Answer, MakeOffer, Refusal, Role, ShardIndex};
 use whitewater_sdp::{
-    Direction, HostCandidate, MediaKind, Plan, TrackPlan, render_offer, tracks_for_viewers,
-    tracks_to_receive,
+    Capabilities, Direction, HostCandidate, MediaKind, Offer, Plan, TrackPlan, judge,
+    render_answer, render_offer, tracks_for_viewers, tracks_to_receive,
 };
 
-use crate::admission::{Negotiator, credentials, hmac_sha1, lite_agent, remote_credentials};
+use crate::admission::{
+    Admission, Made, Negotiator, credentials, hmac_sha1, lite_agent, remote_credentials,
+    unsupported,
+};
 use crate::counter::OpenOffer;
 use crate::session::agent::Agent;
 use crate::session::dialler::{Dialler, Dialling, Family};
@@ -88,6 +91,49 @@ impl<R: Rng> Negotiator<R> {
         };
         self.keep_offer(wish.session, offer)?;
         Ok(text)
+    }
+
+    /// Judges the offer that another server makes because it could not answer ours, answers it, and
+    /// builds the session. We stay the side that checks: a lite server cannot, and a full one gives
+    /// way (RFC 8445 §7.2.5.1).
+    ///
+    /// Source: draft-ietf-wish-whep §4.3.2.
+    pub(crate) fn answer_counter_offer(
+        &mut self,
+        now: Instant,
+        answer: &Answer,
+        tie_breaker: u64,
+    ) -> Result<Box<Admission>, Refusal> {
+        let over = || Refusal::Malformed("this offer is over".to_owned());
+        let waiting = self.open_offers.get(answer.session).ok_or_else(over)?;
+        let Role::Publish { epoch } = waiting.role else {
+            return Err(Refusal::Unsupported(
+                "a counter-offer is for who asks for a stream".to_owned(),
+            ));
+        };
+        let offer = Offer::parse(&answer.answer, &self.limits);
+        let offer = offer.map_err(|why| Refusal::Malformed(why.to_string()))?;
+        let capabilities = Capabilities {
+            ice_lite: false,
+            ..self.publish.clone()
+        };
+        let plan = judge(&offer, whitewater_sdp::Role::Publish, &capabilities);
+        let plan = plan.map_err(unsupported)?;
+        let ice = self.agent(now, waiting, &plan, answer, tie_breaker)?;
+        let waiting = self.open_offers.remove(answer.session).ok_or_else(over)?;
+        self.publications.note(waiting.stream, epoch, &plan);
+        let made = Made {
+            request: answer.request,
+            session: answer.session,
+            stream: waiting.stream,
+            role: waiting.role,
+            answer: render_answer(&plan, &waiting.local),
+            senders: Vec::new(),
+            plan,
+            ice,
+            local: waiting.local,
+        };
+        self.build(now, made)
     }
 
     /// The mid of a section for data channels, where one is offered. A server that is asked for a

@@ -15,7 +15,7 @@ pub enum Command {
     /// An offer of ours is wanted, for a session with another server. Answered by `Event::Offered`
     /// or `Event::Refused` with its request id.
     Offer(Box<MakeOffer>),
-    /// The answer to an offer of ours: a counter-offer (`Refusal::CounterOffer`) or one that was
+    /// What was said to an offer of ours: a counter-offer (`Refusal::CounterOffer`) or one that was
     /// asked for. Answered by `Event::Answered`, or by `Event::Refused`: the offer can then still be
     /// answered.
     Answer(Box<Answer>),
@@ -99,10 +99,22 @@ pub struct Answer {
     pub request: RequestId,
     /// The session the offer was made for.
     pub session: SessionId,
-    /// The SDP answer as received, valid UTF-8 of at most the configured body limit.
+    /// The SDP as received, valid UTF-8 of at most the configured body limit.
     pub answer: String,
+    /// Which of the two that is.
+    pub kind: AnswerKind,
     /// Which of its candidates may be dialled. Those of viewers never are.
     pub reach: Reach,
+}
+
+/// What another side says to an offer of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerKind {
+    /// The answer.
+    Answer,
+    /// It offers something else (draft-ietf-wish-whep §4.3.2): `Event::Answered` has our answer to
+    /// that. Only of a stream that is asked for.
+    CounterOffer,
 }
 
 /// SDP carries ICE credentials, so only its size is shown.

@@ -13,7 +13,7 @@ pub enum Event {
         session: SessionId,
         /// Where it lives; commands for it name this shard.
         shard: ShardIndex,
-        /// The SDP answer, CRLF lines; empty where it was the peer that answered.
+        /// Our SDP answer, CRLF lines; empty where it was the peer that answered.
         answer: String,
         /// What was negotiated, in m-line order (rejected sections left out).
         tracks: Vec<TrackInfo>,

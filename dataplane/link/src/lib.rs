@@ -21,7 +21,9 @@ mod reach;
 mod relay;
 mod report;
 
-pub use command::{Answer, Command, Live, Locality, MakeOffer, Negotiate, Role, SessionCommand};
+pub use command::{
+    Answer, AnswerKind, Command, Live, Locality, MakeOffer, Negotiate, Role, SessionCommand,
+};
 pub use data::{
     ChannelName, ChannelTerms, DataKind, DataMessage, DataRelay, Order, Reliability, StreamChannel,
 };

@@ -12,8 +12,9 @@ use whitewater_engine::session::dialler::Family;
 use whitewater_engine::session::webrtc::Identity;
 use whitewater_engine::{Command, Config, Datagram, Engine, Input, Outbox, Outgoing, Panics};
 use whitewater_link::{
-    Answer, CloseReason, Epoch, Event, LayerInfo, Live, Locality, MakeOffer, Network, PeerAddr,
-    Reach, RequestId, Role, SessionId, SessionReport, ShardIndex, StreamId, TrackInfo, Transport,
+    Answer, AnswerKind, CloseReason, Epoch, Event, LayerInfo, Live, Locality, MakeOffer, Network,
+    PeerAddr, Reach, RequestId, Role, SessionId, SessionReport, ShardIndex, StreamId, TrackInfo,
+    Transport,
 };
 
 use crate::link::{Link, Wire};
@@ -214,6 +215,7 @@ impl Far {
             request: RequestId(self.numbers),
             session,
             answer: text,
+            kind: AnswerKind::Answer,
             reach: Reach {
                 allowed: vec![Network::host(world.server_address().ip())],
             },
