@@ -54,6 +54,16 @@ pub(crate) enum Ask {
         /// Held until the answer is here, so that the next PATCH meets the tag this one leaves.
         gate: OwnedMutexGuard<()>,
     },
+    /// A step of an ICE restart of a session with another server: to begin with, then with what that
+    /// answered.
+    Restart {
+        session: SessionId,
+        shard: ShardIndex,
+        answer: Option<String>,
+        reply: oneshot::Sender<PatchReply>,
+        /// As in a `Patch`.
+        gate: OwnedMutexGuard<()>,
+    },
     /// An offer to another server.
     Offer {
         wish: Box<MakeOffer>,
@@ -284,6 +294,23 @@ impl Plane {
                 gate,
             } => {
                 let command = SessionCommand::Patch { request, fragment };
+                (
+                    Command::Session {
+                        shard,
+                        session,
+                        command,
+                    },
+                    Waiting::Patch { reply, gate },
+                )
+            }
+            Ask::Restart {
+                session,
+                shard,
+                answer,
+                reply,
+                gate,
+            } => {
+                let command = SessionCommand::Restart { request, answer };
                 (
                     Command::Session {
                         shard,

@@ -114,6 +114,9 @@ impl Negotiator {
                         }),
                     }
                 }
+                SessionCommand::Restart { request, answer } => {
+                    self.restart((shard, session), request, answer);
+                }
                 SessionCommand::Close { reason } => {
                     self.send_surely(shard, || ShardCommand::Close { session, reason });
                 }
@@ -147,6 +150,35 @@ impl Negotiator {
             }
         }
         true
+    }
+
+    /// A step of an ICE restart of a session with another server.
+    fn restart(
+        &mut self,
+        (shard, session): (ShardIndex, SessionId),
+        request: RequestId,
+        answer: Option<String>,
+    ) {
+        let parse = |text: String| Fragment::parse(&text, &Limits::default()).map(Box::new);
+        let refusal = match answer.map(parse).transpose() {
+            Ok(answer) => {
+                let restart = ShardCommand::Restart {
+                    request,
+                    session,
+                    answer,
+                };
+                let sent = self.send(shard, restart);
+                (!sent).then_some(PatchRefusal::TooMany)
+            }
+            Err(malformed) => Some(PatchRefusal::Malformed(malformed.to_string())),
+        };
+        if let Some(refusal) = refusal {
+            self.tell(Event::Patched {
+                request,
+                session,
+                outcome: Err(refusal),
+            });
+        }
     }
 
     fn refuse(&mut self, request: RequestId, session: SessionId, refusal: Refusal) {

@@ -444,6 +444,58 @@ async fn a_session_that_breaks_is_made_again_and_one_that_was_ended_is_not() {
     assert_eq!(far.count("POST"), 3);
 }
 
+/// RFC 9725 §4.3.3, as the client.
+#[tokio::test]
+async fn a_session_that_is_not_heard_of_looks_for_another_path_before_it_is_made_anew() {
+    const FRAGMENT: &str = "a=ice-ufrag:theirs\r\na=ice-pwd:theirs-and-theirs-and-theirs\r\n";
+    let world = world().await;
+    let far = Far::new(|_, asked| {
+        Some(match asked.method.as_str() {
+            "PATCH" => (200, vec![("etag", "\"2\"".to_owned())], FRAGMENT.to_owned()),
+            _ => taken(asked),
+        })
+    })
+    .await;
+    let wish = json!({"sourceUrl": far.url("/whep/cam"), "token": "abc"});
+    cascade(&world, "copy", wish).await.expect(200);
+    let made = session(&world, "copy", "publish").await.expect("a session");
+    connected(&world, &made).await;
+    world.plane.state(id(&made), SessionState::Disconnected);
+    world
+        .until("its answer is taken", async || {
+            world.plane.seen(|seen| seen.restarted == [FRAGMENT])
+        })
+        .await;
+    let asked = far.asked().pop().expect("a request");
+    assert_eq!(
+        (asked.method.as_str(), asked.path.as_str()),
+        ("PATCH", "/session/1")
+    );
+    // Whatever the tag is by now: it is the session that counts.
+    assert_eq!(asked.header("if-match"), Some("*"));
+    assert_eq!(
+        asked.header("content-type"),
+        Some("application/trickle-ice-sdpfrag")
+    );
+    assert_eq!(asked.header("authorization"), Some("Bearer abc"));
+    assert!(
+        asked.body.contains("a=ice-ufrag:again\r\n"),
+        "{}",
+        asked.body
+    );
+    connected(&world, &made).await;
+    // Lost again at once: that path is none.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(far.count("POST"), 1, "it is the same session");
+    world.plane.state(id(&made), SessionState::Disconnected);
+    world
+        .until("it is made anew", async || far.count("POST") == 2)
+        .await;
+    assert_eq!(far.count("PATCH"), 1);
+    let closed = world.plane.seen(|seen| seen.closed.clone());
+    assert!(closed.contains(&(id(&made), CloseReason::PeerLost)));
+}
+
 #[tokio::test]
 async fn a_newer_wish_takes_the_place_of_a_link_that_waits_to_try_again() {
     let world = world().await;

@@ -25,6 +25,8 @@ pub(crate) struct Fake {
 /// What it saw, oldest first.
 #[derive(Default, Debug)]
 pub(crate) struct Seen {
+    /// What other servers answered to restarts.
+    pub(crate) restarted: Vec<String>,
     pub(crate) negotiated: Vec<(SessionId, StreamId, Role, Locality, String)>,
     pub(crate) closed: Vec<(SessionId, CloseReason)>,
     pub(crate) destroyed: Vec<StreamId>,
@@ -346,6 +348,21 @@ impl Plane {
                         self.late.push((Instant::now() + after, event));
                     }
                 }
+            }
+            SessionCommand::Restart { request, answer } => {
+                let outcome = match &answer {
+                    None => Ok(PatchOutcome::Restarted {
+                        fragment: "a=ice-ufrag:again\r\na=ice-pwd:again-and-again-and-again\r\n"
+                            .into(),
+                    }),
+                    Some(_) => Ok(PatchOutcome::Trickled),
+                };
+                self.note(|seen, _| seen.restarted.extend(answer));
+                self.tell(Event::Patched {
+                    request,
+                    session,
+                    outcome,
+                });
             }
             SessionCommand::Close { reason } => {
                 self.note(|seen, _| seen.closed.push((session, reason)));

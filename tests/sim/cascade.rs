@@ -162,6 +162,46 @@ fn a_node_that_vanishes_is_noticed_by_the_other() {
     far.assert_quiescent();
 }
 
+/// RFC 9725 §4.3.3, as the client.
+#[test]
+fn a_restart_finds_a_new_path_to_a_server_that_still_has_the_session() {
+    for seed in SEEDS {
+        let mut world = World::new(seed);
+        let mut far = Far::new(&world, seed, Link::good());
+        let publisher = world.publisher("cam");
+        far.run_for(&mut world, secs(1));
+        let (pulled, pulled_there) = far.pull(&mut world, "cam", COPY);
+        far.run_for(&mut world, secs(3));
+        let state = |far: &Far| {
+            let mut told = far.events.iter().rev();
+            told.find_map(|(_, event)| match event {
+                Event::StateChanged { session, state } if *session == pulled => Some(*state),
+                _ => None,
+            })
+        };
+        far.relink(Link::good().loss(1.0));
+        far.run_for(&mut world, secs(9));
+        // The network is there again, and has another address for the far node.
+        far.relink(Link::good());
+        far.move_away();
+        assert_eq!(state(&far), Some(SessionState::Disconnected), "seed {seed}");
+        let before = far.report(world.now, pulled).expect("it is there").traffic;
+
+        far.restart(&mut world, pulled, pulled_there);
+        far.run_for(&mut world, secs(2));
+        assert_eq!(state(&far), Some(SessionState::Connected), "seed {seed}");
+        let after = far.report(world.now, pulled).expect("it is there").traffic;
+        assert!(after.packets > before.packets + 100, "seed {seed}");
+        far.run_for(&mut world, secs(60));
+        assert_eq!(far.closed(pulled), None, "consent goes on");
+        far.close(&world, pulled);
+        world.leave(publisher);
+        far.run_for(&mut world, secs(1));
+        world.assert_quiescent();
+        far.assert_quiescent();
+    }
+}
+
 #[test]
 fn a_server_that_never_answers_is_given_up() {
     let seed = SEEDS[0];

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use hyper::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER,
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, IF_MATCH, LOCATION, RETRY_AFTER,
 };
 use hyper::{Method, Request, StatusCode};
 use tokio::time::timeout;
@@ -16,7 +16,7 @@ use whitewater_model::NodeId;
 use super::failure::Failure;
 use super::way;
 use crate::Cascade;
-use crate::http::media_type::SDP;
+use crate::http::media_type::{FRAGMENT, SDP};
 use crate::outbound::{self, Connector, Reply, Url};
 
 /// Calls other servers, those that may be called.
@@ -216,6 +216,35 @@ impl Caller {
             status: reply.status,
             retry_after: retry_after(&reply.headers),
         })
+    }
+
+    /// Asks for an ICE restart with a fragment of ours; what the other server answers (RFC 9725
+    /// §4.3.3: any tag, since the session is what counts).
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(crate) async fn restart(
+        &self,
+        session: &FarSession,
+        fragment: String,
+    ) -> Result<String, Failure> {
+        let request = Request::builder()
+            .method(Method::PATCH)
+            .header(CONTENT_TYPE, FRAGMENT)
+            .header(IF_MATCH, "*");
+        let mut request = request.body(fragment.into()).map_err(broken)?;
+        if let Some(token) = &session.token {
+            request.headers_mut().insert(AUTHORIZATION, token.clone());
+        }
+        let reply = self.exchange(&session.target, request).await?;
+        if reply.status != StatusCode::OK {
+            return Err(Failure::Refused {
+                status: reply.status,
+                retry_after: retry_after(&reply.headers),
+            });
+        }
+        let text = String::from_utf8(reply.body.to_vec());
+        text.map_err(|_| misshapen("its fragment is not UTF-8"))
     }
 
     /// Ends a session there, as far as that succeeds.

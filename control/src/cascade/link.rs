@@ -39,12 +39,14 @@ pub(super) struct Link {
 }
 
 /// A session that came about.
-struct Up {
-    session: SessionId,
-    far: FarSession,
-    news: watch::Receiver<News>,
+pub(super) struct Up {
+    pub(super) session: SessionId,
+    pub(super) far: FarSession,
+    pub(super) news: watch::Receiver<News>,
     /// When its media could flow first.
     connected_at: Option<Instant>,
+    /// When another path was looked for last.
+    pub(super) restarted_at: Option<Instant>,
 }
 
 /// How far an attempt came, to be undone.
@@ -279,6 +281,7 @@ impl Link {
                     far: created.session,
                     news,
                     connected_at: None,
+                    restarted_at: None,
                 })
             }
             Ok(PostReply::Refused(refusal)) => Err(Failure::Misshapen(match refusal {
@@ -305,12 +308,13 @@ impl Link {
             if let Some(reason) = news.closed {
                 return reason;
             }
-            let end = |reason| context.act(|registry, now| registry.end(up.session, reason, now));
+            let session = up.session;
+            let end = |reason| context.act(|registry, now| registry.end(session, reason, now));
             if *self.end.borrow() {
                 end(CloseReason::Deleted);
                 return CloseReason::Deleted;
             }
-            if news.state == SessionState::Disconnected {
+            if news.state == SessionState::Disconnected && !self.finds_a_path(context, up).await {
                 // A server that is heard of no more may have been started anew: waiting until its
                 // consent has expired would only take longer.
                 end(CloseReason::PeerLost);

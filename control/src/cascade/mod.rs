@@ -7,6 +7,7 @@
 mod failure;
 mod far;
 mod link;
+mod restart;
 pub(crate) mod way;
 
 use std::collections::HashMap;

@@ -6,6 +6,7 @@ mod intake;
 mod lanes;
 mod layering;
 mod pacing;
+mod redialling;
 mod replaying;
 #[cfg(any(test, feature = "__fuzz"))]
 mod seam;
@@ -80,6 +81,15 @@ pub enum Command {
         session: SessionId,
         /// What it brings.
         fragment: Box<Fragment>,
+    },
+    /// An ICE restart of a session whose client we are.
+    Restart {
+        /// To answer with.
+        request: RequestId,
+        /// The session.
+        session: SessionId,
+        /// What the other server answered; `None` to begin with.
+        answer: Option<Box<Fragment>>,
     },
     /// Ends a session.
     Close {
@@ -395,6 +405,11 @@ impl Engine {
                 session,
                 fragment,
             } => self.patch(now, request, session, &fragment),
+            Command::Restart {
+                request,
+                session,
+                answer,
+            } => self.restart(now, request, session, answer.as_deref()),
             Command::Close { session, reason } => {
                 if let Some(&key) = self.core.by_id.get(&session) {
                     self.close(now, key, reason);

@@ -172,6 +172,15 @@ pub enum SessionCommand {
         /// The fragment, valid UTF-8.
         fragment: String,
     },
+    /// An ICE restart of a session with another server (RFC 9725 §4.3.3), whose client we are.
+    /// Answered by `Event::Patched`: `Restarted` with the fragment for the other server, then, with
+    /// what it answered to that, `Trickled`; its addresses are checked from then on.
+    Restart {
+        /// Echoed in the answering event.
+        request: RequestId,
+        /// The other server's fragment, valid UTF-8; `None` to begin with.
+        answer: Option<String>,
+    },
     /// Ends the session: DTLS close_notify, then `Event::Closed`.
     Close {
         /// Why, for the event and the log.
@@ -198,6 +207,11 @@ impl std::fmt::Debug for SessionCommand {
                 .debug_struct("Patch")
                 .field("request", request)
                 .field("fragment_size", &fragment.len())
+                .finish(),
+            SessionCommand::Restart { request, answer } => f
+                .debug_struct("Restart")
+                .field("request", request)
+                .field("answer_size", &answer.as_ref().map(String::len))
                 .finish(),
             SessionCommand::Close { reason } => f.debug_tuple("Close").field(reason).finish(),
             SessionCommand::Mute { kind, muted } => {

@@ -6,15 +6,17 @@ use std::time::{Duration, Instant};
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use whitewater_engine::admission::{Codec, HostCandidate, HostTransport, Negotiator};
+use whitewater_engine::admission::{
+    Codec, Fragment, HostCandidate, HostTransport, Limits, Negotiator,
+};
 use whitewater_engine::dialling::OwnSocket;
 use whitewater_engine::session::dialler::Family;
 use whitewater_engine::session::webrtc::Identity;
 use whitewater_engine::{Command, Config, Datagram, Engine, Input, Outbox, Outgoing, Panics};
 use whitewater_link::{
     Answer, AnswerKind, CloseReason, Epoch, Event, LayerInfo, Live, Locality, MakeOffer, Network,
-    PeerAddr, Reach, RequestId, Role, SessionId, SessionReport, ShardIndex, StreamId, TrackInfo,
-    Transport,
+    PatchOutcome, PeerAddr, Reach, RequestId, Role, SessionId, SessionReport, ShardIndex, StreamId,
+    TrackInfo, Transport,
 };
 
 use crate::link::{Link, Wire};
@@ -25,6 +27,8 @@ pub struct Far {
     /// Everything its engine told control, with its time.
     pub events: Vec<(Instant, Event)>,
     engine: Engine,
+    /// Where its datagrams come from.
+    address: IpAddr,
     /// Hides what only nodes of ours say to each other.
     is_plain: bool,
     due: Option<Instant>,
@@ -55,6 +59,7 @@ impl Far {
         Far {
             events: Vec::new(),
             engine: Engine::new(config, world.now, seeds),
+            address: ADDRESS,
             is_plain: false,
             due: None,
             negotiator: Negotiator::new(identity, StdRng::seed_from_u64(seed), &codecs),
@@ -95,6 +100,56 @@ impl Far {
         };
         let epoch = world.next_epoch();
         self.dial(world, to, Some(epoch), stream, Role::Subscribe, Some(live))
+    }
+
+    /// It appears under another address from now on: nothing that is sent to the one before arrives.
+    pub fn move_away(&mut self) {
+        self.address = ELSEWHERE;
+    }
+
+    /// An ICE restart of a session of here, as the client of the world's session.
+    ///
+    /// # Panics
+    /// When either side refuses.
+    pub fn restart(&mut self, world: &mut World, session: SessionId, there: SessionId) {
+        let PatchOutcome::Restarted { fragment } = self.step_of_restart(world, session, None)
+        else {
+            panic!("it begins with credentials of ours");
+        };
+        let answer = world.patch_session(there, &fragment);
+        let PatchOutcome::Restarted { fragment } = answer.expect("the world's node restarts")
+        else {
+            panic!("new credentials are a restart");
+        };
+        let answer = Fragment::parse(&fragment, &Limits::default()).expect("its fragment");
+        let outcome = self.step_of_restart(world, session, Some(Box::new(answer)));
+        assert_eq!(outcome, PatchOutcome::Trickled);
+    }
+
+    fn step_of_restart(
+        &mut self,
+        world: &World,
+        session: SessionId,
+        answer: Option<Box<Fragment>>,
+    ) -> PatchOutcome {
+        self.numbers += 1;
+        let request = RequestId(self.numbers);
+        let command = Command::Restart {
+            request,
+            session,
+            answer,
+        };
+        self.engine.handle(world.now, Input::Command(command));
+        self.poll(world.now);
+        let outcome = self.events.iter().rev().find_map(|(_, event)| match event {
+            Event::Patched {
+                request: answered,
+                outcome,
+                ..
+            } if *answered == request => Some(outcome.clone()),
+            _ => None,
+        });
+        outcome.expect("it is answered").expect("it is done")
     }
 
     /// From now on it speaks as a server of somebody else's would.
@@ -231,7 +286,7 @@ impl Far {
     fn step(&mut self, world: &mut World) {
         let now = world.now;
         for (to, bytes) in std::mem::take(&mut world.strays) {
-            if to.ip() == ADDRESS {
+            if to.ip() == self.address {
                 let arrivals = self.down.carry(now, bytes.len(), &mut self.rng);
                 let arrivals = arrivals.into_iter();
                 self.coming
@@ -253,7 +308,7 @@ impl Far {
             self.poll(now);
         }
         for (_, port, bytes) in due(&mut self.going, now) {
-            world.inject(SocketAddr::new(ADDRESS, port), &bytes);
+            world.inject(SocketAddr::new(self.address, port), &bytes);
         }
     }
 
@@ -290,3 +345,4 @@ fn due<T>(waiting: &mut Vec<(Instant, u16, T)>, now: Instant) -> Vec<(Instant, u
 /// Between two looks at what is under way.
 const STEP: Duration = Duration::from_millis(1);
 const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 2));
+const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 3));

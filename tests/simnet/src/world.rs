@@ -12,9 +12,7 @@ use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use whitewater_engine::admission::{
-    Codec, Fragment, HostCandidate, HostTransport, Limits, Negotiator,
-};
+use whitewater_engine::admission::{Codec, HostCandidate, HostTransport, Negotiator};
 use whitewater_engine::drops::DropReason;
 use whitewater_engine::session::keys::KeyCell;
 use whitewater_engine::session::webrtc::Identity;
@@ -342,24 +340,8 @@ impl World {
     /// # Errors
     /// Why the server refuses.
     pub fn patch(&mut self, peer: PeerId, text: &str) -> Result<PatchOutcome, PatchRefusal> {
-        let fragment = Fragment::parse(text, &Limits::default())
-            .map_err(|malformed| PatchRefusal::Malformed(malformed.to_string()))?;
         let (shard, session) = self.session(peer);
-        self.numbers += 1;
-        let number = RequestId(self.numbers);
-        let command = Command::Patch {
-            request: number,
-            session,
-            fragment: Box::new(fragment),
-        };
-        self.command(shard, command);
-        let outcome = self.events.iter().rev().find_map(|(_, event)| match event {
-            Event::Patched {
-                request, outcome, ..
-            } if *request == number => Some(outcome.clone()),
-            _ => None,
-        });
-        outcome.expect("a PATCH is answered")
+        self.patch_at(shard, session, text)
     }
 
     /// The NAT before the peer forgets its mapping: it appears under another address.

@@ -1,6 +1,6 @@
 //! What a viewer's player is told of its stream, and what it may choose.
 
-use whitewater_link::{Command, Epoch, Loudness, MediaKind, SessionCommand, SessionId};
+use whitewater_link::{Command, Epoch, Loudness, MediaKind, SessionCommand, SessionId, ShardIndex};
 
 use super::Registry;
 use crate::{Error, Layer, Now, Principal, Selection, StreamName};
@@ -60,6 +60,11 @@ impl Registry {
     /// Whether the session lives.
     pub fn is_live(&self, session: SessionId) -> bool {
         self.sessions.contains_key(&session)
+    }
+
+    /// The shard that a live session is on.
+    pub fn shard_of(&self, session: SessionId) -> Option<ShardIndex> {
+        self.sessions.get(&session).map(|found| found.shard)
     }
 
     /// A viewer chooses among the layers, and has its video on. The choice stays with the session,

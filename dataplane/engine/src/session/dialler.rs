@@ -20,10 +20,13 @@ use crate::limits;
 #[derive(Debug)]
 pub struct Dialler {
     local: Credentials,
+    /// Ours from the answer to a restart on.
+    renewed: Option<Credentials>,
     remote: Credentials,
     /// `remote:local`, as checks of ours say it (RFC 8445 §7.2.2).
     username: String,
     port: u16,
+    family: Family,
     reach: Reach,
     tie_breaker: u64,
     /// Spreads consent checks; turns on from the tie-breaker.
@@ -107,33 +110,17 @@ impl Dialler {
             reach,
             tie_breaker,
         } = dialling;
-        let mut usable: Vec<(u32, SocketAddr)> = Vec::new();
-        for candidate in candidates {
-            let addr = SocketAddr::new(candidate.addr.ip().to_canonical(), candidate.addr.port());
-            let usable_here = candidate.transport == CandidateTransport::Udp
-                && family.reaches(addr.ip())
-                && addr.port() != 0
-                && reach.allows(addr.ip());
-            if usable_here && usable.iter().all(|(_, known)| *known != addr) {
-                usable.push((candidate.priority, addr));
-            }
-        }
-        usable.sort_by_key(|(priority, _)| std::cmp::Reverse(*priority));
-        usable.truncate(limits::DIALLED_CANDIDATES_MAX);
-        // RFC 8445 §14.2: checks are paced.
-        let starts = (0_u32..).map(|index| now + limits::CHECK_PACE * index);
-        let pairs = usable.iter().zip(starts);
         Dialler {
             username: format!("{}:{}", remote.ufrag, local.ufrag),
+            pairs: pairs(now, candidates, family, &reach),
             local,
+            renewed: None,
             remote,
             port,
+            family,
             reach,
             tie_breaker,
             step: tie_breaker,
-            pairs: pairs
-                .map(|((priority, addr), due)| Pair::new(*addr, *priority, due))
-                .collect(),
             nominating: None,
             selected: None,
             local_address: IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
@@ -142,6 +129,37 @@ impl Dialler {
             consent_due: now,
             hmac,
         }
+    }
+
+    /// Prepares a restart: our credentials once it is answered.
+    pub fn renew(&mut self, local: Credentials) {
+        self.renewed = Some(local);
+    }
+
+    /// Begins anew with the credentials and candidates that a restart was answered with (RFC 8445
+    /// §9); a server that names no addresses has those it had. The addresses that are verified no
+    /// more; `None` when no restart was begun.
+    pub fn redial(
+        &mut self,
+        now: Instant,
+        remote: Credentials,
+        candidates: &[Candidate],
+    ) -> Option<Vec<PeerAddr>> {
+        let local = self.renewed.take()?;
+        let left = self.addresses().collect();
+        self.username = format!("{}:{}", remote.ufrag, local.ufrag);
+        (self.local, self.remote) = (local, remote);
+        let mut pairs = pairs(now, candidates, self.family, &self.reach);
+        if pairs.is_empty() {
+            let known = self.pairs.iter();
+            pairs = known
+                .map(|pair| Pair::new(pair.remote, pair.priority, now))
+                .collect();
+        }
+        self.pairs = pairs;
+        (self.nominating, self.selected) = (None, None);
+        self.began_at = now;
+        Some(left)
     }
 
     /// Remote candidates that are checked.
@@ -364,6 +382,29 @@ impl Dialler {
         let bytes = render(request, &self.remote.pwd, self.hmac)?;
         Some((remote, bytes))
     }
+}
+
+/// The candidates that may be dialled from here, the most wanted first.
+fn pairs(now: Instant, candidates: &[Candidate], family: Family, reach: &Reach) -> Vec<Pair> {
+    let mut usable: Vec<(u32, SocketAddr)> = Vec::new();
+    for candidate in candidates {
+        let addr = SocketAddr::new(candidate.addr.ip().to_canonical(), candidate.addr.port());
+        let usable_here = candidate.transport == CandidateTransport::Udp
+            && family.reaches(addr.ip())
+            && addr.port() != 0
+            && reach.allows(addr.ip());
+        if usable_here && usable.iter().all(|(_, known)| *known != addr) {
+            usable.push((candidate.priority, addr));
+        }
+    }
+    usable.sort_by_key(|(priority, _)| std::cmp::Reverse(*priority));
+    usable.truncate(limits::DIALLED_CANDIDATES_MAX);
+    // RFC 8445 §14.2: checks are paced.
+    let starts = (0_u32..).map(|index| now + limits::CHECK_PACE * index);
+    let pairs = usable.into_iter().zip(starts);
+    pairs
+        .map(|((priority, addr), due)| Pair::new(addr, priority, due))
+        .collect()
 }
 
 impl Pair {

@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 
 use rand::RngExt;
 use whitewater_engine::Command;
-use whitewater_engine::admission::{HostCandidate, HostTransport};
+use whitewater_engine::admission::{Fragment, HostCandidate, HostTransport, Limits};
 use whitewater_link::{
-    CloseReason, Epoch, Event, Live, Locality, Negotiate, Refusal, RequestId, Role, SessionId,
-    ShardIndex, StreamId,
+    CloseReason, Epoch, Event, Live, Locality, Negotiate, PatchOutcome, PatchRefusal, Refusal,
+    RequestId, Role, SessionId, ShardIndex, StreamId,
 };
 
 use super::World;
@@ -76,6 +76,44 @@ impl World {
             _ => None,
         });
         Ok((id, answered.expect("an admitted session is answered")))
+    }
+
+    /// PATCH of a session whose datagrams are the caller's affair.
+    ///
+    /// # Errors
+    /// Why the server refuses.
+    pub fn patch_session(
+        &mut self,
+        session: SessionId,
+        text: &str,
+    ) -> Result<PatchOutcome, PatchRefusal> {
+        self.patch_at(ShardIndex(0), session, text)
+    }
+
+    /// PATCH of any session.
+    pub(super) fn patch_at(
+        &mut self,
+        shard: ShardIndex,
+        session: SessionId,
+        text: &str,
+    ) -> Result<PatchOutcome, PatchRefusal> {
+        let fragment = Fragment::parse(text, &Limits::default())
+            .map_err(|malformed| PatchRefusal::Malformed(malformed.to_string()))?;
+        self.numbers += 1;
+        let number = RequestId(self.numbers);
+        let command = Command::Patch {
+            request: number,
+            session,
+            fragment: Box::new(fragment),
+        };
+        self.command(shard, command);
+        let outcome = self.events.iter().rev().find_map(|(_, event)| match event {
+            Event::Patched {
+                request, outcome, ..
+            } if *request == number => Some(outcome.clone()),
+            _ => None,
+        });
+        outcome.expect("a PATCH is answered")
     }
 
     /// Who publishes a stream, as its shard told last.

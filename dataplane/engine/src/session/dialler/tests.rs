@@ -105,6 +105,45 @@ fn connect(
 }
 
 #[test]
+fn a_restart_checks_the_new_addresses_under_new_credentials() {
+    // RFC 8445 §9, RFC 9725 §4.3.3
+    let start = Instant::now();
+    let mut dialler = dialler(start, &[candidate(server(1), 100)]);
+    let now = connect(&mut dialler, &mut lite(), start, server(1));
+    let next = credentials("theirs-again");
+    let none = dialler.redial(now, next.clone(), &[]);
+    assert_eq!(none, None, "nobody asked for it");
+
+    dialler.renew(credentials("ours-again"));
+    assert!(dialler.path().is_some(), "until it is answered");
+    let left = dialler.redial(now, next.clone(), &[candidate(server(2), 100)]);
+    assert_eq!(left, Some(vec![PeerAddr::dialled(PORT, server(1))]));
+    assert!(dialler.path().is_none() && dialler.addresses().next().is_none());
+    let again = credentials("ours-again");
+    let mut renewed = LiteAgent::new(next.clone(), again.clone(), hmac_sha1);
+    let later = connect(&mut dialler, &mut renewed, now, server(2));
+    let path = dialler.path().expect("it stands");
+    assert_eq!(path.remote.addr, server(2));
+    assert!(!dialler.is_over(later + limits::CONSENT_EXPIRES_AFTER / 2));
+
+    // One that names no addresses has those it had.
+    dialler.renew(credentials("ours"));
+    assert!(dialler.redial(later, credentials("theirs"), &[]).is_some());
+    connect(&mut dialler, &mut lite(), later, server(2));
+}
+
+#[test]
+fn a_restart_that_leads_nowhere_is_given_up() {
+    let start = Instant::now();
+    let mut dialler = dialler(start, &[candidate(server(1), 100)]);
+    let now = connect(&mut dialler, &mut lite(), start, server(1));
+    dialler.renew(credentials("ours-again"));
+    let _ = dialler.redial(now, credentials("theirs-again"), &[]);
+    assert!(!dialler.is_over(now + limits::DIAL_TIMEOUT / 2));
+    assert!(dialler.is_over(now + limits::DIAL_TIMEOUT));
+}
+
+#[test]
 fn a_pair_is_nominated_once_it_is_valid() {
     let start = Instant::now();
     let mut dialler = dialler(start, &[candidate(server(1), 100)]);
