@@ -25,6 +25,7 @@ use whitewater_engine::dialling::OwnSocket;
 use whitewater_engine::session::dialler::Family;
 use whitewater_link::ShardIndex;
 use whitewater_link::queue::{Doorbell, Receiver, Sender, channel};
+use whitewater_net::{Outgoing, Train, TrainSender};
 
 /// A datagram from another server.
 #[derive(Debug)]
@@ -39,10 +40,12 @@ pub(crate) struct FromFar {
 /// What a shard wants done.
 #[derive(Debug)]
 enum ToFar {
-    Datagram {
+    /// Datagrams of `segment_size` bytes, the last of which may be shorter.
+    Train {
         port: u16,
         peer: SocketAddr,
         bytes: Vec<u8>,
+        segment_size: u16,
     },
     /// The socket is of no use any more.
     Close(u16),
@@ -57,14 +60,31 @@ pub(crate) struct FarLine {
     /// Closed as soon as there is room to say so.
     unsaid: Vec<u16>,
     dropped: Arc<AtomicU64>,
+    /// Bytes on their way to the thread.
+    waiting: Arc<AtomicUsize>,
 }
 
 impl FarLine {
-    /// Sends one datagram; lost and counted when the line is full.
-    pub(crate) fn send(&mut self, port: u16, peer: SocketAddr, bytes: Vec<u8>) {
-        let datagram = ToFar::Datagram { port, peer, bytes };
-        if self.to_far.push(datagram).is_err() {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+    /// Sends datagrams of one size, the last of which may be shorter; lost and counted when the
+    /// line is full.
+    pub(crate) fn send(&mut self, port: u16, peer: SocketAddr, bytes: &[u8], segment_size: usize) {
+        let count = bytes.len().div_ceil(segment_size.max(1)) as u64;
+        let has_room = self.waiting.load(Ordering::Relaxed) + bytes.len() <= WAITING_SIZE_MAX;
+        let segment_size = u16::try_from(segment_size).ok().filter(|_| has_room);
+        let Some(segment_size) = segment_size else {
+            self.dropped.fetch_add(count, Ordering::Relaxed);
+            return;
+        };
+        self.waiting.fetch_add(bytes.len(), Ordering::Relaxed);
+        let train = ToFar::Train {
+            port,
+            peer,
+            bytes: bytes.to_vec(),
+            segment_size,
+        };
+        if self.to_far.push(train).is_err() {
+            self.waiting.fetch_sub(bytes.len(), Ordering::Relaxed);
+            self.dropped.fetch_add(count, Ordering::Relaxed);
         }
     }
 
@@ -197,6 +217,15 @@ pub(crate) struct Dialled {
     unread: Vec<u16>,
     open: Arc<AtomicUsize>,
     buffer: Vec<u8>,
+    /// Where the sockets are, and whether the kernel is to segment trains.
+    ip: IpAddr,
+    gso: bool,
+}
+
+/// What is sent by; made by the thread itself.
+struct Post {
+    sender: TrainSender,
+    outgoing: Outgoing,
 }
 
 struct Own {
@@ -210,16 +239,18 @@ struct PlaneLine {
     from_far: Sender<FromFar>,
     to_far: Receiver<ToFar>,
     dropped: Arc<AtomicU64>,
+    waiting: Arc<AtomicUsize>,
 }
 
 impl Dialled {
     /// A thread's state, the negotiator's end and the shards' ends in the order of their `bells`.
-    /// Sockets are opened on `ip`.
+    /// Sockets are opened on `ip`, and send by UDP_SEGMENT with `gso`.
     ///
     /// # Errors
     /// The kernel's.
     pub(crate) fn new(
         ip: IpAddr,
+        gso: bool,
         bells: &[Arc<Doorbell>],
     ) -> io::Result<(Self, Opener, Vec<FarLine>)> {
         let poll = Poll::new()?;
@@ -239,16 +270,19 @@ impl Dialled {
             let (up, up_in) = channel(QUEUE_MAX, shard_bell.clone());
             let (down, down_in) = channel(QUEUE_MAX, bell.clone());
             let dropped = Arc::new(AtomicU64::new(0));
+            let waiting = Arc::new(AtomicUsize::new(0));
             shards.push(PlaneLine {
                 from_far: up,
                 to_far: down_in,
                 dropped: dropped.clone(),
+                waiting: waiting.clone(),
             });
             lines.push(FarLine {
                 from_far: up_in,
                 to_far: down,
                 unsaid: Vec::new(),
                 dropped,
+                waiting,
             });
         }
         let dialled = Dialled {
@@ -260,6 +294,8 @@ impl Dialled {
             unread: Vec::new(),
             open,
             buffer: vec![0; DATAGRAM_SIZE_MAX],
+            ip,
+            gso,
         };
         Ok((dialled, opener, lines))
     }
@@ -267,6 +303,10 @@ impl Dialled {
     /// Works until all shards are gone.
     pub(crate) fn run(mut self) {
         let mut events = Events::with_capacity(EVENTS_MAX);
+        let mut post = Post {
+            sender: TrainSender::new(self.ip, self.gso),
+            outgoing: Outgoing::default(),
+        };
         while !self.shards.iter().all(|s| s.to_far.is_abandoned()) {
             self.bell.arm();
             // Bounded, so that the end of the shards is noticed.
@@ -292,7 +332,7 @@ impl Dialled {
                     self.read(event.token().0 as u16);
                 }
             }
-            self.take_from_shards();
+            self.take_from_shards(&mut post);
             for shard in &mut self.shards {
                 shard.from_far.ring();
             }
@@ -368,13 +408,33 @@ impl Dialled {
         self.unread.push(port);
     }
 
-    fn take_from_shards(&mut self) {
+    fn take_from_shards(&mut self, post: &mut Post) {
         for index in 0..self.shards.len() {
             for _ in 0..QUEUE_MAX {
                 let next = self.shards.get_mut(index).and_then(|s| s.to_far.pop());
                 match next {
-                    Some(ToFar::Datagram { port, peer, bytes }) => {
-                        self.send(index, port, peer, &bytes);
+                    Some(ToFar::Train {
+                        port,
+                        peer,
+                        bytes,
+                        segment_size,
+                    }) => {
+                        let size = bytes.len();
+                        let train = Train {
+                            destination: peer,
+                            local: None,
+                            start: 0,
+                            size,
+                            segment_size,
+                        };
+                        post.outgoing.bytes = bytes;
+                        post.outgoing.trains.clear();
+                        post.outgoing.trains.push(train);
+                        let lost = self.send(port, &train, post);
+                        if let Some(line) = self.shards.get(index) {
+                            line.waiting.fetch_sub(size, Ordering::Relaxed);
+                            line.dropped.fetch_add(lost, Ordering::Relaxed);
+                        }
                     }
                     Some(ToFar::Close(port)) => self.close(port),
                     Some(ToFar::CloseAll) => {
@@ -388,23 +448,22 @@ impl Dialled {
         }
     }
 
-    fn send(&mut self, shard: usize, port: u16, peer: SocketAddr, bytes: &[u8]) {
+    /// Sends what was put down; how many datagrams of it were lost.
+    fn send(&mut self, port: u16, train: &Train, post: &mut Post) -> u64 {
         if !self.sockets.contains_key(&port) {
             // The session may be faster than its socket.
             self.take_orders();
         }
-        let sent = self.sockets.get(&port).is_some_and(|own| {
-            let peer = match (own.local.ip(), peer.ip()) {
-                (IpAddr::V6(_), IpAddr::V4(ip)) => {
-                    SocketAddr::new(ip.to_ipv6_mapped().into(), peer.port())
-                }
-                _ => peer,
-            };
-            own.socket.send_to(bytes, peer).is_ok()
-        });
-        if let Some(line) = self.shards.get(shard).filter(|_| !sent) {
-            line.dropped.fetch_add(1, Ordering::Relaxed);
+        let Some(own) = self.sockets.get(&port) else {
+            return train.count() as u64;
+        };
+        let outcome = post.sender.send(own.socket.as_fd(), &post.outgoing);
+        if outcome.gso_switched_off {
+            tracing::warn!(
+                "the device refused UDP_SEGMENT: datagrams to other servers are sent one by one from now on"
+            );
         }
+        outcome.dropped()
     }
 
     fn close(&mut self, port: u16) {
@@ -417,8 +476,10 @@ impl Dialled {
 
 /// Beyond every port.
 const BELL: Token = Token(usize::MAX - 1);
-/// Datagrams that wait between this thread and a shard, each way.
+/// What waits between this thread and a shard, each way.
 const QUEUE_MAX: usize = 4096;
+/// Bytes that wait to be sent for a shard: a second of 64 Mbit/s.
+const WAITING_SIZE_MAX: usize = 8 * 1024 * 1024;
 const EVENTS_MAX: usize = 1024;
 /// From one socket, before the others have their turn.
 const READS_PER_TURN_MAX: usize = 256;

@@ -321,8 +321,7 @@ fn send_far(batch: &Batch, far: &mut FarLine, report: &mut LoopReport) {
         report.sent.packets += run.count as u64;
         report.sent.bytes += run.size as u64;
         let bytes = batch.bytes().get(run.start..run.start + run.size);
-        let datagrams = bytes.unwrap_or_default().chunks(run.segment_size.max(1));
-        datagrams.for_each(|datagram| far.send(port, addr, datagram.to_vec()));
+        far.send(port, addr, bytes.unwrap_or_default(), run.segment_size);
     }
 }
 

@@ -139,7 +139,7 @@ pub fn spawn(config: &Config, port: PlanePort) -> Result<DataPlane, SpawnError> 
         .collect::<io::Result<Vec<_>>>()?;
     let meshes = Mesh::all(&bells);
     let mut tcp = OverTcp::start(config, &addresses, &bells)?;
-    let (dialled, opener, far) = Dialled::new(config.udp.ip(), &bells)?;
+    let (dialled, opener, far) = Dialled::new(config.udp.ip(), config.gso, &bells)?;
 
     let mut plane = DataPlane {
         shards: Vec::new(),

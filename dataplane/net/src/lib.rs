@@ -31,6 +31,7 @@
 #![deny(unsafe_code)]
 
 mod backend;
+mod borrowed;
 mod config;
 mod doorbell;
 pub mod fake;
@@ -50,6 +51,7 @@ pub use backend::{
     Backend, BackendKind, Counters, Datagram, Drained, Outgoing, SendOutcome, Train, WAIT_MAX,
     Woken,
 };
+pub use borrowed::TrainSender;
 pub use config::{BackendChoice, Choice, Config, OpenError, Opened};
 pub use probe::{open, probe_uring};
 pub use steer::Selector;

@@ -153,7 +153,7 @@ pub(crate) fn fill<'a>(
 }
 
 /// sendmmsg stops at the first refusal without saying why; calling again from there tells.
-fn send_batch(batch: &mut SendBatch<'_>, socket: BorrowedFd<'_>, results: &mut [i32]) {
+pub(crate) fn send_batch(batch: &mut SendBatch<'_>, socket: BorrowedFd<'_>, results: &mut [i32]) {
     let mut first = 0;
     let mut interrupts = 0;
     while first < batch.len().min(results.len()) {
