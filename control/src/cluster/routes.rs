@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::OnceLock;
 
 use hyper::body::Incoming;
-use hyper::header::HeaderName;
 use hyper::{Method, StatusCode};
 use whitewater_model::{Side, StreamName};
 
@@ -14,7 +13,7 @@ use crate::context::now;
 use crate::http::problem::Problem;
 use crate::http::request::Request;
 use crate::http::response::{Response, empty, full};
-use crate::http::route::{self, ACCEPT_PATCH, ACCEPT_POST, Route as _, Scope, Table};
+use crate::http::route::{self, Route as _, Scope, Shape, Table};
 use crate::http::{media_type, path};
 use crate::{assets, health};
 
@@ -76,60 +75,24 @@ pub(super) const ROUTES: &[(&str, Route)] = &[
 ];
 
 impl route::Route for Route {
-    fn methods(self) -> &'static str {
+    fn shape(self) -> Shape {
         match self {
-            Route::Whip | Route::Whep | Route::WhipOn | Route::WhepOn => "GET, HEAD, POST, OPTIONS",
-            Route::Session => "GET, HEAD, POST, PATCH, DELETE, OPTIONS",
-            Route::Layer | Route::Drain | Route::Stream => "GET, HEAD, POST, DELETE, OPTIONS",
-            Route::EventStream => "GET, DELETE, OPTIONS",
-            Route::Events | Route::Login | Route::Token => "POST, OPTIONS",
-            Route::Red5 => "GET, HEAD, DELETE, OPTIONS",
+            Route::Whip | Route::Whep | Route::WhipOn | Route::WhepOn => Shape::ENDPOINT,
+            Route::Session => Shape::SESSION,
+            Route::Layer => Shape::LAYER,
+            Route::Events => Shape::EVENTS,
+            Route::EventStream => Shape::EVENT_STREAM,
+            Route::Red5 => Shape::anyones("GET, HEAD, DELETE, OPTIONS"),
+            Route::Drain | Route::Stream => Shape::THING,
+            Route::Login | Route::Token => Shape::CALL,
             Route::Nodes
             | Route::Streams
             | Route::Cascades
             | Route::Info
             | Route::OpenApi
             | Route::Docs
-            | Route::Metrics
-            | Route::Healthz
-            | Route::Readyz => "GET, HEAD, OPTIONS",
-        }
-    }
-
-    fn is_management(self) -> bool {
-        match self {
-            Route::Whip
-            | Route::Whep
-            | Route::WhipOn
-            | Route::WhepOn
-            | Route::Session
-            | Route::Layer
-            | Route::Events
-            | Route::EventStream
-            | Route::Red5
-            | Route::Healthz
-            | Route::Readyz => false,
-            Route::Nodes
-            | Route::Drain
-            | Route::Streams
-            | Route::Stream
-            | Route::Cascades
-            | Route::Login
-            | Route::Token
-            | Route::Info
-            | Route::OpenApi
-            | Route::Docs
-            | Route::Metrics => true,
-        }
-    }
-
-    fn takes(self) -> Option<(HeaderName, &'static str)> {
-        match self {
-            Route::Whip | Route::Whep | Route::WhipOn | Route::WhepOn => {
-                Some((ACCEPT_POST, media_type::SDP))
-            }
-            Route::Session => Some((ACCEPT_PATCH, media_type::FRAGMENT)),
-            _ => None,
+            | Route::Metrics => Shape::VIEW,
+            Route::Healthz | Route::Readyz => Shape::PROBE,
         }
     }
 }

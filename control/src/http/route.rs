@@ -13,23 +13,113 @@ use hyper::header::{
 use hyper::{Method, StatusCode};
 
 use super::cors::{self, Openness};
-use super::origin;
 use super::problem::Problem;
 use super::request::Request;
 use super::response::{Response, empty};
 use super::site::Site;
+use super::{media_type, origin};
+
+/// What may be done with a route, and by whom: the same wherever it is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shape {
+    /// For `Allow`.
+    methods: &'static str,
+    readers: Readers,
+    /// What a body is to be.
+    body: Body,
+}
+
+/// Whose browsers may use a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Readers {
+    /// Pages of every origin: WHIP, WHEP and sessions.
+    Anyone,
+    /// People and their tools that look after the server.
+    Management,
+}
+
+/// What OPTIONS says of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Body {
+    Unsaid,
+    /// POST takes an offer.
+    Offer,
+    /// PATCH takes a fragment.
+    Fragment,
+}
+
+impl Shape {
+    /// Where offers are posted.
+    pub(crate) const ENDPOINT: Shape = Shape {
+        body: Body::Offer,
+        ..Shape::anyones("GET, HEAD, POST, OPTIONS")
+    };
+    /// A session.
+    pub(crate) const SESSION: Shape = Shape {
+        body: Body::Fragment,
+        ..Shape::anyones("GET, HEAD, POST, PATCH, DELETE, OPTIONS")
+    };
+    /// A viewer's choice of layers.
+    pub(crate) const LAYER: Shape = Shape::anyones("GET, HEAD, POST, DELETE, OPTIONS");
+    /// Where events are asked for.
+    pub(crate) const EVENTS: Shape = Shape::anyones("POST, OPTIONS");
+    /// A stream of events.
+    pub(crate) const EVENT_STREAM: Shape = Shape::anyones("GET, DELETE, OPTIONS");
+    /// For those who watch over processes.
+    pub(crate) const PROBE: Shape = Shape::anyones("GET, HEAD, OPTIONS");
+    /// Something to be looked at.
+    pub(crate) const VIEW: Shape = Shape::management("GET, HEAD, OPTIONS");
+    /// The same, and added to.
+    pub(crate) const LIST: Shape = Shape::management("GET, HEAD, POST, OPTIONS");
+    /// Something that is made, looked at and taken away.
+    pub(crate) const THING: Shape = Shape::management("GET, HEAD, POST, DELETE, OPTIONS");
+    /// Something that is only taken away.
+    pub(crate) const ENTRY: Shape = Shape::management("DELETE, OPTIONS");
+    /// Something that is only asked for.
+    pub(crate) const CALL: Shape = Shape::management("POST, OPTIONS");
+
+    /// Of pages of every origin.
+    pub(crate) const fn anyones(methods: &'static str) -> Shape {
+        Shape {
+            methods,
+            readers: Readers::Anyone,
+            body: Body::Unsaid,
+        }
+    }
+
+    const fn management(methods: &'static str) -> Shape {
+        Shape {
+            methods,
+            readers: Readers::Management,
+            body: Body::Unsaid,
+        }
+    }
+
+    /// The header by which OPTIONS says what a body is to be, and what it says.
+    fn takes(self) -> Option<(HeaderName, &'static str)> {
+        match self.body {
+            Body::Unsaid => None,
+            Body::Offer => Some((ACCEPT_POST, media_type::SDP)),
+            Body::Fragment => Some((ACCEPT_PATCH, media_type::FRAGMENT)),
+        }
+    }
+}
 
 /// What a path names.
 pub(crate) trait Route: Copy {
+    /// What may be done with it, and by whom.
+    fn shape(self) -> Shape;
+
     /// For `Allow`.
-    fn methods(self) -> &'static str;
+    fn methods(self) -> &'static str {
+        self.shape().methods
+    }
 
     /// What people and their tools use to look after the server, other than WHIP, WHEP and
     /// sessions, which pages of every origin may use.
-    fn is_management(self) -> bool;
-
-    /// The header by which OPTIONS says what a body is to be, and what it says.
-    fn takes(self) -> Option<(HeaderName, &'static str)>;
+    fn is_management(self) -> bool {
+        self.shape().readers == Readers::Management
+    }
 
     /// Refuses what has no meaning here.
     fn check_method(self, method: &Method) -> Result<(), Problem> {
@@ -46,7 +136,7 @@ pub(crate) trait Route: Copy {
         let mut response = empty(StatusCode::OK);
         let headers = response.headers_mut();
         headers.insert(ALLOW, HeaderValue::from_static(self.methods()));
-        if let Some((name, kind)) = self.takes() {
+        if let Some((name, kind)) = self.shape().takes() {
             headers.insert(name, HeaderValue::from_static(kind));
         }
         response

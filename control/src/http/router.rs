@@ -4,15 +4,15 @@ use std::sync::OnceLock;
 
 use hyper::Method;
 use hyper::body::Incoming;
-use hyper::header::{ACCESS_CONTROL_REQUEST_METHOD, HeaderName};
+use hyper::header::ACCESS_CONTROL_REQUEST_METHOD;
 use whitewater_link::{Locality, SessionId};
 use whitewater_model::StreamName;
 
 use super::problem::Problem;
 use super::request::Request;
 use super::response::Response;
-use super::route::{self, ACCEPT_PATCH, ACCEPT_POST, Route as _, Scope, Table};
-use super::{media_type, openapi, path};
+use super::route::{self, Route as _, Scope, Shape, Table};
+use super::{openapi, path};
 use crate::MetricsAccess;
 use crate::auth::{self, Rights};
 use crate::context::{Context, now};
@@ -73,57 +73,24 @@ pub(super) const ROUTES: &[(&str, Route)] = &[
 ];
 
 impl route::Route for Route {
-    fn methods(self) -> &'static str {
+    fn shape(self) -> Shape {
         match self {
-            Route::Whip | Route::Whep => "GET, HEAD, POST, OPTIONS",
-            Route::Session => "GET, HEAD, POST, PATCH, DELETE, OPTIONS",
-            Route::Layer | Route::Stream | Route::Drain => "GET, HEAD, POST, DELETE, OPTIONS",
-            Route::Events => "POST, OPTIONS",
-            Route::Cascade | Route::Revocations => "GET, HEAD, POST, OPTIONS",
-            Route::Revocation => "DELETE, OPTIONS",
-            Route::EventStream => "GET, DELETE, OPTIONS",
+            Route::Whip | Route::Whep => Shape::ENDPOINT,
+            Route::Session => Shape::SESSION,
+            Route::Layer => Shape::LAYER,
+            Route::Events => Shape::EVENTS,
+            Route::EventStream => Shape::EVENT_STREAM,
+            Route::Stream | Route::Drain => Shape::THING,
+            Route::Cascade | Route::Revocations => Shape::LIST,
+            Route::Revocation => Shape::ENTRY,
             Route::StreamList
             | Route::StreamEvents
             | Route::Strategy
             | Route::Info
             | Route::OpenApi
             | Route::Docs
-            | Route::Metrics
-            | Route::Healthz
-            | Route::Readyz => "GET, HEAD, OPTIONS",
-        }
-    }
-
-    fn is_management(self) -> bool {
-        match self {
-            Route::Whip
-            | Route::Whep
-            | Route::Session
-            | Route::Layer
-            | Route::Events
-            | Route::EventStream
-            | Route::Healthz
-            | Route::Readyz => false,
-            Route::StreamList
-            | Route::Stream
-            | Route::StreamEvents
-            | Route::Strategy
-            | Route::Info
-            | Route::OpenApi
-            | Route::Docs
-            | Route::Cascade
-            | Route::Drain
-            | Route::Revocations
-            | Route::Revocation
-            | Route::Metrics => true,
-        }
-    }
-
-    fn takes(self) -> Option<(HeaderName, &'static str)> {
-        match self {
-            Route::Whip | Route::Whep => Some((ACCEPT_POST, media_type::SDP)),
-            Route::Session => Some((ACCEPT_PATCH, media_type::FRAGMENT)),
-            _ => None,
+            | Route::Metrics => Shape::VIEW,
+            Route::Healthz | Route::Readyz => Shape::PROBE,
         }
     }
 }
