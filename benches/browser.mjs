@@ -4,10 +4,14 @@
 //   cargo build --release
 //   node benches/browser.mjs        # minutes; prints Markdown
 //
-// Chromium publishes its fake camera; `whitewater load` watches, counts packets and reads the CPU time of the
+// Chromium publishes a camera full of noise, so that its encoder uses all of the rate; `whitewater load` watches, counts packets and reads the CPU time of the
 // media thread. Each round gives every way of sending its turn, in an order that shifts, each on a fresh server.
 
 import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 process.env.WHITEWATER_BIN ??= fileURLToPath(new URL('../target/release/whitewater', import.meta.url));
@@ -23,9 +27,14 @@ const RISE_MS = 8000;
 const CODEC = process.env.BENCH_CODEC ?? 'VP8';
 const BITRATE_BPS = 2_500_000;
 const STREAM = 'bench';
+const SIZE = { width: 640, height: 360 };
 const HOLDS_US = [0, 1000, 3000, 5000];
 
 const ways = HOLDS_US.flatMap((hold) => [false, true].map((pad) => ({ hold, pad, samples: [] })));
+
+const folder = await mkdtemp(join(tmpdir(), 'whitewater-bench-'));
+const camera = join(folder, 'noise.y4m');
+await writeFile(camera, noise(SIZE));
 
 for (let round = 0; round < ROUNDS; round += 1) {
   for (let turn = 0; turn < ways.length; turn += 1) {
@@ -35,6 +44,8 @@ for (let round = 0; round < ROUNDS; round += 1) {
     way.samples.push(sample);
   }
 }
+
+await rm(folder, { recursive: true });
 
 const none = median(ways[0].samples.map(({ ns }) => ns));
 process.stdout.write(
@@ -60,10 +71,10 @@ async function measured({ hold, pad }) {
   const context = { after: (end) => ends.unshift(end), skip: (reason) => { throw new Error(reason); } };
   try {
     const args = ['--shards', '1', '--set', `forward.hold_us=${hold}`, '--set', `forward.pad_runs=${pad}`];
-    const shared = await stage(context, { args });
+    const shared = await stage(context, { args, flags: [`--use-file-for-fake-video-capture=${camera}`] });
     const { server } = shared;
     const page = await openPage(shared);
-    await publish(page, server, STREAM, { codec: CODEC, bitrateMax: BITRATE_BPS, width: 1280, height: 720 });
+    await publish(page, server, STREAM, { codec: CODEC, bitrateMax: BITRATE_BPS, ...SIZE });
     await pause(RISE_MS);
     const loading = load(server);
     // In the middle of the measured part.
@@ -81,6 +92,13 @@ async function measured({ hold, pad }) {
   } finally {
     for (const end of ends) await end();
   }
+}
+
+/** A second of pictures, none of which can be told from the one before (YUV4MPEG2, 4:2:0). */
+function noise({ width, height }) {
+  const parts = [Buffer.from(`YUV4MPEG2 W${width} H${height} F30:1 Ip A1:1 C420jpeg\n`)];
+  for (let frame = 0; frame < 30; frame += 1) parts.push(Buffer.from('FRAME\n'), randomBytes((width * height * 3) / 2));
+  return Buffer.concat(parts);
 }
 
 /** The report of viewers that watch for a while. */
