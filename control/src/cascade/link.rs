@@ -82,6 +82,11 @@ impl Link {
             context.cascades.forget(up.session);
             tracing::info!(stream = ?self.stream, server = ?self.url, reason = reason.as_str(), "session with the other server ended");
             if is_final(reason) || *self.end.borrow() {
+                if !context.registry().is_draining() {
+                    // A server that is gone takes its time not to answer, and another link may be
+                    // wanted meanwhile.
+                    context.cascades.leave(self.id);
+                }
                 context.cascades.caller.delete(&up.far).await;
                 return;
             }

@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use tokio::time::timeout;
-use whitewater_link::{SessionId, SessionState};
+use whitewater_link::{CloseReason, SessionId, SessionState};
 
+use super::Phase;
 use super::failure::Failure;
 use super::link::{Link, Up};
 use crate::context::Context;
@@ -22,7 +23,12 @@ impl Link {
             return false;
         }
         up.restarted_at = Some(Instant::now());
-        let mut end = self.end.clone();
+        // Whoever wants another link meanwhile has it.
+        context.cascades.note(self.id, |standing| {
+            standing.phase = Phase::Connecting;
+            standing.failure = Some(CloseReason::PeerLost.as_str());
+        });
+        let (mut end, mut news) = (self.end.clone(), up.news.clone());
         let searched = async {
             restart(context, up).await?;
             let heard = |news: &super::News| {
@@ -35,7 +41,14 @@ impl Link {
             found = timeout(PATH_WITHIN, searched) => found.unwrap_or(Err(Failure::TimedOut)),
             // What ends is not searched for.
             _ = end.wait_for(|end| *end) => Ok(()),
+            _ = news.wait_for(|news| news.closed.is_some()) => Ok(()),
         };
+        if found.is_ok() {
+            context.cascades.note(self.id, |standing| {
+                standing.phase = Phase::Connected;
+                standing.failure = None;
+            });
+        }
         if let Err(why) = &found {
             tracing::debug!(session = ?up.session, %why, "no other path to the server");
         } else {
