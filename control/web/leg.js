@@ -31,6 +31,15 @@ const DISCONNECTED_MS = 2000;
 // A restart or a first connection that has not succeeded by then is replaced by a new session.
 const CONNECT_TIMEOUT_MS = 12000;
 
+// Whoever is sent media reports on it, once a second at least (RFC 3550 §6.2). A browser takes some seconds to notice
+// that nothing comes any more: one that has died is found out sooner by asking for the session, and each time that it
+// still lives it is given twice as long.
+const LISTEN_MS = 200;
+const QUIET_MS = 1000;
+const QUIET_MS_MAX = 10000;
+// A session that is not there any more, or whose node does not answer who stands in front of it.
+const GONE = [404, 410, 502];
+
 /**
  * One peer connection and the HTTP session that belongs to it.
  *
@@ -51,6 +60,7 @@ export class Leg {
   #flushTimer = null;
   #disconnectTimer = null;
   #connectTimer = null;
+  #listening = 0;
   #patches = Promise.resolve();
   #trickles = true;
   #restarting = false;
@@ -297,6 +307,7 @@ export class Leg {
         this.#cancel(this.#connectTimer);
         this.#watchTransport(pc);
         this.#owner._connected(this);
+        if (this.#owner._isReportedTo) this.#listen(pc);
         break;
       case 'disconnected':
         this.#disconnectTimer = this.#later(() => {
@@ -310,6 +321,36 @@ export class Leg {
         this.#owner._lost(this, 'the server ended this session', { byServer: true });
         break;
     }
+  }
+
+  // Whether anything comes, and if not, whether there is still somebody.
+  async #listen(pc) {
+    this.#listening += 1;
+    const turn = this.#listening;
+    const goesOn = () =>
+      turn === this.#listening && pc === this.pc && pc.connectionState === 'connected' && !this.#aborted.signal.aborted;
+    let [heard, since, patienceMs] = [-1, 0, QUIET_MS];
+    while (goesOn()) {
+      const bytes = await bytesReceived(pc);
+      if (bytes === null) return;
+      if (bytes !== heard) {
+        [heard, since, patienceMs] = [bytes, Date.now(), QUIET_MS];
+      } else if (Date.now() - since >= patienceMs) {
+        const isGone = await this.#isGone();
+        if (!goesOn()) return;
+        if (isGone) {
+          this.#owner._lost(this, 'the server has lost this session');
+          return;
+        }
+        [since, patienceMs] = [Date.now(), Math.min(patienceMs * 2, QUIET_MS_MAX)];
+      }
+      await sleep(LISTEN_MS, this.#aborted.signal);
+    }
+  }
+
+  async #isGone() {
+    const response = await this.#request(this.url, { signal: this.#aborted.signal }).catch(() => null);
+    return response !== null && GONE.includes(response.status);
   }
 
   #watchTransport(pc) {
@@ -439,6 +480,14 @@ function dtlsOf(pc) {
     if (each.transport) return each.transport;
   }
   return null;
+}
+
+/** What has come over the network so far; null where the browser does not tell. */
+async function bytesReceived(pc) {
+  const report = await pc.getStats().catch(() => new Map());
+  const pairs = [...report.values()].filter(({ type }) => type === 'candidate-pair');
+  if (pairs.length === 0) return null;
+  return pairs.reduce((sum, { bytesReceived }) => sum + (bytesReceived ?? 0), 0);
 }
 
 function isSdp(response) {

@@ -335,6 +335,11 @@ export class Publisher extends Session {
     return this.#stream;
   }
 
+  // Called by the leg: a server that lives lets its publishers hear of it.
+  get _isReportedTo() {
+    return true;
+  }
+
   /** Limits the video bit rate in bit/s from now on; 0 lifts the limit. */
   async setBitrateMax(bitrateMax) {
     this.#bitrateMax = bitrateMax;

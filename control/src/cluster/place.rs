@@ -174,8 +174,26 @@ impl Manager {
         Ok((chosen, to))
     }
 
-    /// Finds a viewer a place on a node that has the stream, or lets another node get it.
+    /// Finds a viewer a place. One whose stream lost its node waits for its publisher, which mostly
+    /// is on its way to another one: to come again would take longer.
     async fn seat(&self, stream: &StreamName, wish: &Wish) -> Result<Chosen, Problem> {
+        let until = tokio::time::Instant::now() + RETURN_AWAITED;
+        loop {
+            let seated = self.seat_now(stream, wish).await;
+            let is_late = tokio::time::Instant::now() >= until;
+            match &seated {
+                Err(problem)
+                    if !is_late
+                        && problem.status() == StatusCode::SERVICE_UNAVAILABLE
+                        && self.peers.lock().is_orphan(stream) => {}
+                _ => return seated,
+            }
+            tokio::time::sleep(RETURN_LOOK).await;
+        }
+    }
+
+    /// Finds a viewer a place on a node that has the stream, or lets another node get it.
+    async fn seat_now(&self, stream: &StreamName, wish: &Wish) -> Result<Chosen, Problem> {
         let mut wish = wish.clone();
         let mut looks = LOOKS_MAX;
         for _ in 0..SWAPS_MAX + LOOKS_MAX {
@@ -509,3 +527,6 @@ const LOOKS_MAX: u32 = 2;
 /// An answer of SDP.
 const ANSWER_SIZE_MAX: usize = 1024 * 1024;
 const RETRY_AFTER: Duration = Duration::from_secs(2);
+/// How long a viewer waits for a publisher whose node went away, and how often it is looked for.
+const RETURN_AWAITED: Duration = Duration::from_secs(2);
+const RETURN_LOOK: Duration = Duration::from_millis(200);

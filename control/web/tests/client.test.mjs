@@ -386,6 +386,54 @@ test('a server that closes: the publisher ends, the viewer comes back', async ()
   }
 });
 
+test('a publisher whose server has gone quiet asks for its session, and makes another if there is none', async () => {
+  for (const gone of [404, 502]) {
+    let answer = 204;
+    serve((request) => (request.method === 'POST' ? created() : reply(request.method === 'GET' ? answer : 200)));
+    const publisher = new Publisher(WHIP, stream());
+    await publisher.start();
+    const [pc] = FakePeer.all.slice(-1);
+    pc.bytes = 0;
+    pc.become('connected');
+    const pass = async (ms, bytes) => {
+      for (let at = 0; at < ms; at += 100) {
+        pc.bytes += bytes;
+        await advance(100);
+      }
+    };
+    await pass(5000, 40);
+    assert.equal(of('GET').length, 0, 'reports come');
+    await pass(1600, 0);
+    assert.equal(of('GET').length, 1, 'nothing comes');
+    assert.equal(of('GET')[0].url, 'https://sfu.example/session/cam/1');
+    await pass(1000, 0);
+    assert.equal(of('GET').length, 1, 'it still lives: twice as long is waited');
+    await pass(1000, 0);
+    assert.equal(of('GET').length, 2);
+    await pass(1000, 40);
+    answer = gone;
+    await pass(1600, 0);
+    assert.equal(of('GET').length, 3, 'something came: asked as soon as at first');
+    assert.equal(of('POST').length, 2, 'a new session at once');
+    assert.equal(of('PATCH').length, 0);
+    await publisher.stop();
+  }
+});
+
+test('neither a viewer nor a publisher whose browser tells nothing asks for its session', async () => {
+  for (const [Kind, bytes] of [[Viewer, 0], [Publisher, null]]) {
+    serve((request) => (request.method === 'POST' ? created() : reply(404)));
+    const session = Kind === Viewer ? new Viewer(WHEP) : new Publisher(WHIP, stream());
+    await session.start();
+    const [pc] = FakePeer.all.slice(-1);
+    pc.bytes = bytes;
+    pc.become('connected');
+    await advance(10_000);
+    assert.equal(of('GET').length, 0);
+    await session.stop();
+  }
+});
+
 test('a publisher comes back to a server that was restarted', async () => {
   let stopped = false;
   serve((request) => {

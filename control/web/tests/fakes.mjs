@@ -39,6 +39,8 @@ export class FakePeer extends EventTarget {
     this.offers = 0;
     // What has been received and shown.
     this.packets = 0;
+    // What has come over the network; null where the browser does not tell.
+    this.bytes = null;
     this.transport = Object.assign(new EventTarget(), { state: 'new' });
     FakePeer.all.push(this);
   }
@@ -62,7 +64,9 @@ export class FakePeer extends EventTarget {
   getReceivers() { return this.transceivers.map(({ receiver }) => receiver); }
   getTransceivers() { return this.transceivers; }
   async getStats() {
-    return new Map([['v', { type: 'inbound-rtp', kind: 'video', packetsReceived: this.packets, framesDecoded: this.packets }]]);
+    const flow = { type: 'inbound-rtp', kind: 'video', packetsReceived: this.packets, framesDecoded: this.packets };
+    const pair = { type: 'candidate-pair', bytesReceived: this.bytes };
+    return new Map([['v', flow], ...(this.bytes === null ? [] : [['p', pair]])]);
   }
   getConfiguration() { return this.configuration; }
   setConfiguration(configuration) { this.log.push('configure'); this.configuration = configuration; }
