@@ -200,10 +200,11 @@ impl<S: Site> Visit<S> {
             let busy = pulse.begin();
             let (site, front) = (self.site.clone(), self.front.clone());
             let (scope, peer) = (self.scope, self.peer);
-            async move {
+            // Boxed, as hyper keeps room for it in every connection, and most of them wait for a request.
+            Box::pin(async move {
                 let response = front.answer(&*site, scope, peer, request).await;
                 Ok::<_, Infallible>(busy.with(response))
-            }
+            })
         });
         let connection = self.builder.serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
