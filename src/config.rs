@@ -35,7 +35,7 @@ pub use problem::{ConfigError, Place, Problem};
 pub use redirect::RedirectUrl;
 pub use secret::{Secret, Token};
 pub use word::{
-    AudioCodec, Backend, Calls, LogLevel, MetricsAccess, PlayAbsent, Takeover, VideoCodec,
+    AudioCodec, AudioRed, Backend, Calls, LogLevel, MetricsAccess, PlayAbsent, Takeover, VideoCodec,
 };
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use whitewater_control::{
     About, AbsentStream, Auth, BindError, EtcdAccess, HttpLimits, MetricsAccess, Network, Policy,
     Rate, Redirects, Registrar, Registration, Server, TlsError, TurnSecret,
 };
-use whitewater_dataplane::{BackendKind, Choice, Codec, DataPlane, SpawnError};
+use whitewater_dataplane::{AudioRed, BackendKind, Choice, Codec, DataPlane, SpawnError};
 
 use crate::advice::{self, Readings};
 use crate::config::{self, AudioCodec, Backend, Config, Effective, PlayAbsent, Token, VideoCodec};
@@ -387,6 +387,10 @@ fn media_config(config: &Config) -> whitewater_dataplane::Config {
         silent_after: Duration::from_millis(config.publish.silent_after_ms.into()),
         hold: Duration::from_micros(config.forward.hold_us.into()),
         pad_runs: config.forward.pad_runs,
+        audio_red: match config.forward.audio_red {
+            config::AudioRed::Pass => AudioRed::Pass,
+            config::AudioRed::Make => AudioRed::Make,
+        },
         codecs: codecs(&config.sdp),
         data_channels: config.sdp.data_channels,
     }

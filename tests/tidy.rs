@@ -290,7 +290,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("whitewater-data", &["whitewater-link"]),
     (
         "whitewater-simnet",
-        &["whitewater-engine", "whitewater-link", "whitewater-model"],
+        &[
+            "whitewater-engine",
+            "whitewater-link",
+            "whitewater-model",
+            "whitewater-rtp",
+            "whitewater-srtp",
+        ],
     ),
 ];
 

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use whitewater_engine::AudioRed;
 use whitewater_net::Choice;
 use whitewater_sdp::Codec;
 
@@ -47,6 +48,8 @@ pub struct Config {
     pub hold: Duration,
     /// Whether packets are padded by a byte where that makes runs longer.
     pub pad_runs: bool,
+    /// Whether redundancy is made of sound that comes without it.
+    pub audio_red: AudioRed,
     /// Codecs to answer with; the order is the offer's.
     pub codecs: Vec<Codec>,
     /// Whether data channels are taken where they are offered.
@@ -76,6 +79,7 @@ impl Default for Config {
             silent_after: Duration::from_secs(3),
             hold: Duration::ZERO,
             pad_runs: false,
+            audio_red: AudioRed::Pass,
             codecs: FORWARDED.to_vec(),
             data_channels: true,
         }

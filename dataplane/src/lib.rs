@@ -19,5 +19,6 @@ mod tcp;
 pub use addresses::interfaces;
 pub use config::Config;
 pub use spawn::{DataPlane, ShardInfo, SpawnError, spawn};
+pub use whitewater_engine::AudioRed;
 pub use whitewater_net::{BackendKind, Choice, join_in_giving_back};
 pub use whitewater_sdp::{Codec, MediaKind};

@@ -325,6 +325,7 @@ impl ShardStart {
             panics: Panics::Contain,
             hold: config.hold,
             pad_runs: config.pad_runs,
+            audio_red: config.audio_red,
             ..EngineConfig::default()
         };
         let shard = Shard {

@@ -15,7 +15,7 @@ use super::redirect::RedirectUrl;
 use super::secret::{Secret, Token};
 use super::value::{Refused, Value};
 use super::word::{
-    AudioCodec, Backend, Calls, LogLevel, MetricsAccess, PlayAbsent, Takeover, VideoCodec,
+    AudioCodec, AudioRed, Backend, Calls, LogLevel, MetricsAccess, PlayAbsent, Takeover, VideoCodec,
 };
 
 /// What is known of a key.
@@ -303,6 +303,11 @@ sections! {
         /// Give a byte of padding to packets that are a byte shorter than others of their frame, so
         /// that all of it leaves in one segmented send. Some receivers do not expect padding in media.
         pad_runs: bool = false;
+        /// Redundant sound (RED, RFC 2198) for viewers that agreed to it: passed on from publishers that
+        /// send it, or made as well of the Opus of those that send none. Each packet then has the one
+        /// before in it, so that a loss is not heard; on a path that was
+        /// seen to be full that adds an eighth of what it carries at most.
+        audio_red: AudioRed = AudioRed::Pass;
     }
 
     /// What viewers meet.

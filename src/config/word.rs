@@ -84,6 +84,14 @@ words! {
         Redirect = "redirect",
     }
 
+    /// What becomes of sound for viewers that agreed to redundancy.
+    AudioRed {
+        /// It is passed on.
+        Pass = "pass",
+        /// It is made where there is none.
+        Make = "make",
+    }
+
     /// What a viewer is told while a stream has no publisher.
     PlayAbsent {
         /// Accepted; media starts with the publisher.

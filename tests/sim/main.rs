@@ -19,6 +19,8 @@ mod quality;
 mod redundancy;
 mod replay;
 mod restarts;
+mod sizes;
+mod temporal;
 mod uplink;
 
 use std::time::Duration;

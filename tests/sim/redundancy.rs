@@ -1,9 +1,10 @@
 //! Redundant audio (RED, RFC 2198): passed to who agreed to it, unwrapped for the others.
 
 use whitewater_simnet::engine::drops::DropReason;
-use whitewater_simnet::{Content, Link, PeerConfig, PeerId, World};
+use whitewater_simnet::engine::{AudioRed, Config};
+use whitewater_simnet::{Content, Link, PeerConfig, PeerId, Tracks, World};
 
-use super::{SEEDS, secs};
+use super::{SEEDS, ms, secs};
 
 fn peer(audio_pt: u8, red_pt: Option<u8>) -> PeerConfig {
     PeerConfig {
@@ -66,12 +67,7 @@ fn what_a_viewer_loses_comes_with_the_next_packet() {
         let plain = world.watch("cam", &peer(111, None), lossy);
         let redundant = world.watch("cam", &peer(111, Some(63)), lossy);
         world.run_for(secs(20));
-        let share = |viewer| {
-            let numbers = had(&world, viewer);
-            let sent = numbers.last().expect("some") - numbers[0] + 1;
-            numbers.len() as f64 / f64::from(sent)
-        };
-        let (plain, redundant) = (share(plain), share(redundant));
+        let [plain, redundant] = [plain, redundant].map(|viewer| share_had(&world, viewer));
         assert!(plain < 0.94, "seed {seed}: {plain}");
         // Two in a row are lost once in a hundred times.
         assert!(redundant > 0.975, "seed {seed}: {redundant}");
@@ -89,6 +85,115 @@ fn a_viewer_of_plain_audio_may_offer_redundancy() {
         let watched = world.watched(viewer);
         assert!(watched.heard.len() > 100 && watched.corrupt == 0);
         assert!(watched.brought_along.is_empty());
+        world.close_down();
+    }
+}
+
+/// The share of the sound that a viewer had, of all between the first and the last packet.
+fn share_had(world: &World, viewer: PeerId) -> f64 {
+    let numbers = had(world, viewer);
+    let sent = numbers.last().expect("some") - numbers[0] + 1;
+    numbers.len() as f64 / f64::from(sent)
+}
+
+fn making(shard_count: u16) -> Config {
+    Config {
+        shard_count,
+        audio_red: AudioRed::Make,
+        ..Config::default()
+    }
+}
+
+#[test]
+fn redundancy_is_made_for_viewers_that_agreed_to_it_where_that_is_wanted() {
+    for (seed, shards) in SEEDS.into_iter().flat_map(|seed| [(seed, 1), (seed, 2)]) {
+        let mut lost = Vec::new();
+        for config in [
+            making(shards),
+            Config {
+                shard_count: shards,
+                ..Config::default()
+            },
+        ] {
+            let note = format!("seed {seed}, {shards} shards, {:?}", config.audio_red);
+            let is_made = config.audio_red == AudioRed::Make;
+            let mut world = World::with_config(seed, &config);
+            world.publish("cam", &PeerConfig::default(), Link::good());
+            let lossy = Link::good().loss_down(0.1);
+            // The same numbers, others, and none for redundancy.
+            let forms = [(111, Some(63)), (109, Some(35)), (111, None)];
+            let viewers = forms.map(|(audio, red)| world.watch("cam", &peer(audio, red), lossy));
+            world.run_for(secs(20));
+            for (&viewer, (_, red)) in viewers.iter().zip(forms) {
+                let note = format!("{note}, {red:?}");
+                let watched = world.watched(viewer);
+                assert_eq!(watched.corrupt, 0, "{note}");
+                let brought = watched.brought_along.len();
+                assert_eq!(brought > 700, is_made && red.is_some(), "{note}: {brought}");
+                assert!(
+                    is_made && red.is_some() || brought == 0,
+                    "{note}: {brought}"
+                );
+                lost.push((is_made && red.is_some(), 1.0 - share_had(&world, viewer)));
+            }
+            world.close_down();
+        }
+        let of = |made: bool| {
+            let of = lost.iter().filter(|(was_made, _)| *was_made == made);
+            of.map(|(_, lost)| *lost).collect::<Vec<f64>>()
+        };
+        // A tenth is lost; of two in a row, one in a hundred, one is.
+        assert!(
+            of(false).iter().all(|lost| *lost > 0.06),
+            "seed {seed}: {lost:?}"
+        );
+        assert!(
+            of(true).iter().all(|lost| *lost < 0.025),
+            "seed {seed}: {lost:?}"
+        );
+    }
+}
+
+#[test]
+fn redundancy_that_a_publisher_sends_is_not_made_again() {
+    for seed in SEEDS {
+        let mut world = World::with_config(seed, &making(1));
+        world.publish("cam", &peer(111, Some(63)), Link::good());
+        let viewers = [Some(63), None].map(|red| world.watch("cam", &peer(111, red), Link::good()));
+        world.run_for(secs(5));
+        for (viewer, least) in viewers.into_iter().zip([200, 0]) {
+            let watched = world.watched(viewer);
+            assert_eq!((watched.corrupt, watched.audio.missing()), (0, 0));
+            let brought = watched.brought_along.len();
+            assert!(
+                (least..=watched.heard.len()).contains(&brought),
+                "{brought}"
+            );
+            assert_eq!(brought > 0, least > 0, "seed {seed}");
+        }
+        world.close_down();
+    }
+}
+
+/// 32 kbit/s more are an eighth of 256.
+#[test]
+fn redundancy_is_not_made_where_the_path_carries_little() {
+    for seed in SEEDS {
+        let mut world = World::with_config(seed, &making(1));
+        let sound = PeerConfig {
+            tracks: Tracks::Audio,
+            ..peer(111, Some(63))
+        };
+        world.publish("cam", &PeerConfig::default(), Link::good());
+        let narrow = Link::good().bottleneck_down(120_000, ms(300));
+        let viewer = world.watch("cam", &peer(111, Some(63)), narrow);
+        let wide = world.watch("cam", &sound, Link::good());
+        world.run_for(secs(10));
+        let before = world.watched(viewer).brought_along.len();
+        world.run_for(secs(10));
+        let brought = world.watched(viewer).brought_along.len() - before;
+        assert_eq!(brought, 0, "seed {seed}");
+        assert!(world.watched(wide).brought_along.len() > 900, "seed {seed}");
         world.close_down();
     }
 }

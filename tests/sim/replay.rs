@@ -152,11 +152,7 @@ fn what_the_publishers_network_lost_is_not_begun_with() {
             let viewer = world.viewer("cam", twenty_ms());
             world.run_for(ms(770));
             let watched = world.watched(viewer);
-            // Where there is nothing whole to begin with, a key frame takes its time to come.
-            times.push(match watched.shown.is_empty() {
-                true => ms(770),
-                false => waited(&world, viewer),
-            });
+            times.push(waited(&world, viewer));
             assert_eq!(
                 (watched.corrupt, watched.undecodable_shown),
                 (0, 0),
@@ -193,6 +189,65 @@ fn nothing_from_before_a_mute_is_shown_to_who_comes_after_it() {
             assert_eq!(watched.undecodable_shown, 0, "{note}");
             assert!(watched.shown.len() > 20, "{note}");
         }
+        world.close_down();
+    }
+}
+
+/// RFC 7741 §4.2: N. Every other picture of three temporal layers is one that no other builds on.
+#[test]
+fn pictures_that_nothing_builds_on_are_left_out_of_what_is_caught_up_with() {
+    for (seed, shards) in SEEDS.into_iter().flat_map(|seed| [(seed, 1), (seed, 3)]) {
+        let note = format!("seed {seed}, {shards} shards");
+        let mut world = World::with_shards(seed, shards);
+        let mut config = every_four_seconds();
+        config.script.temporals = 3;
+        let publisher = world.publish("cam", &config, Link::good());
+        world.viewer("cam", Link::good());
+        // The fourth key frame of its own is sent after 12 s.
+        world.run_for(ms(13_500));
+        let came_at = world.now;
+        let viewer = world.viewer("cam", twenty_ms());
+        world.run_for(secs(3));
+
+        assert!(waited(&world, viewer) <= ms(200), "{note}");
+        let watched = world.watched(viewer);
+        assert_eq!(
+            (
+                watched.corrupt,
+                watched.undecodable_shown,
+                watched.video.missing()
+            ),
+            (0, 0, 0),
+            "{note}"
+        );
+        let came = came_at - world.began;
+        let of = |past: bool| {
+            let shown = watched.shown.iter().map(|shown| shown.content);
+            let shown = shown.filter(move |content| (content.captured < came) == past);
+            shown.filter_map(|content| content.temporal.map(|temporal| temporal.id))
+        };
+        assert!(
+            (20..=23).contains(&of(true).count()),
+            "{note}: {}",
+            of(true).count()
+        );
+        assert!(of(true).all(|id| id < 2), "{note}");
+        let [all, fastest] = [of(false).count(), of(false).filter(|id| *id == 2).count()];
+        assert!(
+            all > 60 && (all / 2).abs_diff(fastest) <= 8,
+            "{note}: {fastest} of {all}"
+        );
+        for pair in watched.shown.windows(2) {
+            let pictures = pair[1]
+                .content
+                .picture
+                .wrapping_sub(pair[0].content.picture);
+            assert_eq!(pictures & 0x7fff, 1, "{note}: {pair:?}");
+            let step = pair[1].timestamp.wrapping_sub(pair[0].timestamp);
+            assert!((1..1 << 31).contains(&step), "{note}: {pair:?}");
+        }
+        let asked = requests_since(&world, publisher, came_at);
+        assert_eq!(asked, 0, "{note}");
         world.close_down();
     }
 }

@@ -288,6 +288,14 @@ impl Estimator {
         pacer.set_rate(self.bps.map(|bps| (bps / 100 * percent).max(least)), burst);
     }
 
+    /// Whether the path was lately seen to be full, or to lose for being so.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let seen = [self.full_us, self.crowded_us, self.lossy_us];
+        let is_recent = |at: u64| self.now_us.saturating_sub(at) < FULL_US;
+        seen.into_iter().flatten().any(is_recent)
+    }
+
     /// The round trip by feedback, the receiver's pause before it included.
     #[must_use]
     pub fn round_trip(&self) -> Option<Duration> {

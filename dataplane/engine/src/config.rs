@@ -27,6 +27,8 @@ pub struct Config {
     pub hold: Duration,
     /// Whether packets get a byte of padding where that makes runs longer.
     pub pad_runs: bool,
+    /// Whether redundancy is made of sound that comes without it.
+    pub audio_red: AudioRed,
     /// The wall clock when the engine is made, since 1970: what viewers' sender reports count
     /// from. Only differences matter to them.
     pub unix_time: Duration,
@@ -39,6 +41,16 @@ pub enum Ports {
     Shared,
     /// Each shard has a port of its own, which is the one its answers name.
     PerShard,
+}
+
+/// What becomes of sound for viewers that agreed to redundancy (RED, RFC 2198).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AudioRed {
+    /// It is passed on where the publisher sends it.
+    #[default]
+    Pass,
+    /// It is made where the publisher sends none.
+    Make,
 }
 
 /// What to do with a panic inside one session.
@@ -63,6 +75,7 @@ impl Default for Config {
             panics: Panics::Contain,
             hold: Duration::ZERO,
             pad_runs: false,
+            audio_red: AudioRed::Pass,
             unix_time: Duration::ZERO,
         }
     }

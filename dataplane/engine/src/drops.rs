@@ -35,7 +35,8 @@ drop_reasons! {
     Unauthentic => "unauthentic",
     /// RTP of a source that says it is of a simulcast layer that was not agreed.
     UnknownLayer => "unknown_layer",
-    /// A packet of a layer above the one that a viewer is sent of a scalable stream.
+    /// A packet of a layer above the one that a viewer is sent of a scalable stream, or of a picture that
+    /// nothing builds on, of what a viewer catches up with.
     AboveLayer => "above_layer",
     /// A packet the WebRTC engine could not take in.
     Malformed => "malformed",

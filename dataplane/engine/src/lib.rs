@@ -27,7 +27,7 @@ pub mod limits;
 pub mod session;
 pub mod wheel;
 
-pub use config::{Config, Panics, Ports};
+pub use config::{AudioRed, Config, Panics, Ports};
 pub use engine::{Command, Datagram, Engine, Input, Outbox, Pin};
 pub use forward::batch::{Batch, Outgoing, Route, Run};
 

@@ -53,6 +53,13 @@ pub const RTX_INTERVAL_DEFAULT: Duration = Duration::from_millis(20);
 /// A round trip measured longer counts as this: a viewer asks again for good reason then.
 pub const RTX_INTERVAL_MAX: Duration = Duration::from_millis(100);
 
+/// Redundancy that is made of a viewer's sound takes at most one part in so many of what its path
+/// carries, once that was seen to be full.
+pub const RED_SHARE: u64 = 8;
+/// A packet of sound with the one before it; more does not bring it along. With headers it fits any
+/// path.
+pub const RED_SIZE_MAX: usize = 1_000;
+
 /// A viewer that joins begins with what is kept since the latest key frame if that is no older than
 /// this; else the publisher is asked for one. Viewers one after the other cost a key frame every two
 /// seconds at most, and a decoder has sixty pictures to catch up with.
@@ -108,6 +115,11 @@ pub const REPORT_INTERVAL: Duration = Duration::from_millis(1500);
 
 /// At most two key frame requests a second and layer reach the publisher.
 pub const KEYFRAME_REQUEST_INTERVAL: Duration = Duration::from_millis(500);
+/// How long a publisher takes for a key frame, until its own are known: a picture, a round trip and what
+/// its encoder needs.
+pub const KEYFRAME_ANSWER_TYPICAL: Duration = Duration::from_millis(100);
+/// A request is repeated once when its answer takes twice as long as usual, but not before this.
+pub const KEYFRAME_REPEAT_AFTER_MIN: Duration = Duration::from_millis(200);
 /// Video is held back from a new viewer until a key frame starts, but not longer than this: a
 /// payload we cannot read (end-to-end encrypted media) never shows one.
 pub const KEYFRAME_WAIT_MAX: Duration = Duration::from_secs(3);

@@ -5,6 +5,8 @@ mod fan;
 use std::time::Duration;
 
 use fan::Fan;
+use whitewater_simnet::PeerConfig;
+use whitewater_simnet::engine::{AudioRed, Config};
 
 #[test]
 fn a_packet_to_a_viewer_costs_no_allocation() {
@@ -22,6 +24,37 @@ fn a_packet_to_a_viewer_costs_no_allocation() {
         let mut sent = Default::default();
         let counted = allocation_counter::measure(|| sent = fan.forward());
         assert_eq!(sent.datagrams, 9 * 12, "{sent:?}");
+        assert_eq!(counted.count_total, 0, "{counted:?}");
+    }
+}
+
+#[test]
+fn redundancy_that_is_made_of_sound_costs_no_allocation_either() {
+    let config = Config {
+        audio_red: AudioRed::Make,
+        ..Config::default()
+    };
+    let viewer = PeerConfig {
+        red_pt: Some(63),
+        ..PeerConfig::default()
+    };
+    let mut fan = Fan::with(9, &config, (12, &viewer));
+    for _ in 0..100 {
+        fan.arrive_sound(80);
+        fan.forward();
+        fan.pass(Duration::from_millis(20));
+    }
+    fan.arrive_sound(80);
+    fan.forward();
+    for _ in 0..30 {
+        fan.arrive_sound(80);
+        let mut sent = Default::default();
+        let counted = allocation_counter::measure(|| sent = fan.forward());
+        assert_eq!(sent.datagrams, 12, "{sent:?}");
+        assert!(
+            sent.bytes > 12 * 2 * 80,
+            "each with the one before: {sent:?}"
+        );
         assert_eq!(counted.count_total, 0, "{counted:?}");
     }
 }

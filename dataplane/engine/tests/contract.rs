@@ -446,6 +446,8 @@ fn content_of_the_simulation_is_what_arrives() {
         key: true,
         layer: 0,
         picture: 2,
+        reference: 2,
+        temporal: None,
         captured: ms(3),
     };
     let payload = content.render(Piece::Video, 100);

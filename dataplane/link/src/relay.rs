@@ -167,6 +167,8 @@ pub struct Scale {
     pub opens: u8,
     /// Last packet of its spatial layer's frame.
     pub ends_frame: bool,
+    /// Nothing that follows needs it.
+    pub is_discardable: bool,
 }
 
 /// The running numbers in a VP8 or VP9 payload descriptor.

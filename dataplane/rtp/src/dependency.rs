@@ -46,6 +46,8 @@ pub struct Frame {
     /// Who can decode this frame can decode all of its spatial layer that follow up to this temporal
     /// one; 0 where the frame promises nothing.
     pub opens: u8,
+    /// No decode target needs it for anything that follows.
+    pub is_discardable: bool,
 }
 
 impl Structure {
@@ -146,7 +148,17 @@ impl Structure {
             spatial: template.spatial,
             temporal: template.temporal,
             opens: opened.map(|(_, layers)| layers.1).max().unwrap_or(0),
+            is_discardable: self.is_discardable(indications),
         })
+    }
+
+    /// Whether it is present in some decode targets and discardable in all of these.
+    fn is_discardable(&self, indications: Indications) -> bool {
+        let of_targets = (0..self.targets.len()).map(|target| indication(indications, target));
+        let mut present = of_targets
+            .filter(|indication| *indication != NOT_PRESENT)
+            .peekable();
+        present.peek().is_some() && present.all(|indication| indication == DISCARDABLE)
     }
 
     /// The sizes of the spatial layers, smallest first, where they are told.
@@ -343,6 +355,7 @@ const EXTENDED_AT: usize = 29;
 /// Decode target indications (AV1 RTP payload format 1.0 §A.8.3): not present, discardable, switch,
 /// required.
 const NOT_PRESENT: u64 = 0;
+const DISCARDABLE: u64 = 1;
 const SWITCH: u64 = 2;
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use str0m::rtp::{Extension, ExtensionMap, ExtensionSerializer, ExtensionValues};
 
+use crate::bits::Line;
+
 /// The value of a packet's dependency descriptor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Described(pub Arc<[u8]>);
@@ -18,6 +20,48 @@ impl Described {
             value.extend_from_slice(&[0x80, 0x01, 0x1e]);
         }
         Described(value.into())
+    }
+
+    /// The descriptor of a packet of one of three temporal layers, and with `key` a structure that says
+    /// how they build on each other (AV1 RTP payload format 1.0 §A.8.2): on the slowest, and the fastest
+    /// on the middle one too. The picture is so large.
+    pub fn temporal(
+        (is_start, is_end): (bool, bool),
+        frame: u16,
+        temporal: u8,
+        key: Option<(u16, u16)>,
+    ) -> Self {
+        let mut line = Line::default();
+        line.put(u32::from(is_start), 1).put(u32::from(is_end), 1);
+        line.put(temporal.into(), 6).put(frame.into(), 16);
+        let Some((width, height)) = key else {
+            return Described(line.bytes().into());
+        };
+        // A structure alone; numbers of templates from 0 on, three decode targets.
+        line.put(0b10000, 5).put(0, 6).put(2, 5);
+        // A template for each temporal layer, and no more.
+        line.put(1, 2).put(1, 2).put(3, 2);
+        // What each is to the three targets: absent, discardable, or a way up.
+        for indications in [[2, 2, 2], [0, 1, 2], [0, 0, 1]] {
+            for indication in indications {
+                line.put(indication, 2);
+            }
+        }
+        // Distances to what they are predicted from, of which each frame may say others.
+        for distance in [4, 2, 1] {
+            line.put(1, 1).put(distance - 1, 4).put(0, 1);
+        }
+        // No chains; sizes, told as one less.
+        line.put(0, 2).put(1, 1);
+        line.put(u32::from(width) - 1, 16)
+            .put(u32::from(height) - 1, 16);
+        Described(line.bytes().into())
+    }
+
+    /// The number of the frame.
+    pub fn number(&self) -> Option<u16> {
+        let bytes = self.0.get(1..3)?;
+        Some(u16::from_be_bytes([bytes[0], bytes[1]]))
     }
 
     /// As the only extension value of a packet.

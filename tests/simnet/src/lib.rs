@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bits;
 mod channels;
 mod described;
 mod due;
@@ -20,6 +21,7 @@ mod media;
 mod peer;
 mod plot;
 mod publisher;
+mod repair;
 pub mod stun;
 mod viewer;
 mod world;
@@ -29,11 +31,12 @@ pub use str0m;
 pub use whitewater_engine as engine;
 pub use whitewater_link as link_types;
 
+pub use bits::Line;
 pub use channels::{Said, Talk};
 pub use described::Described;
 pub use far::Far;
 pub use link::{Burst, Link, Path, Stalls};
-pub use media::{Content, NotOurs, Piece};
+pub use media::{Content, NotOurs, Piece, Temporal};
 pub use peer::{PeerConfig, Tracks, VideoFormat};
 pub use plot::Plot;
 pub use publisher::{Encoding, Published, Script, THREE_LAYERS, Told};

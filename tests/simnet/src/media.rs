@@ -21,8 +21,23 @@ pub struct Content {
     /// The number its picture has in the payload descriptor, 0..=32767; none in audio. Servers may
     /// change it.
     pub picture: u16,
+    /// The frame it is predicted from; its own number where there is none.
+    pub reference: u32,
+    /// Its temporal layer, where the payload descriptor tells it.
+    pub temporal: Option<Temporal>,
     /// When it was captured, since the world began.
     pub captured: Duration,
+}
+
+/// A frame's place among the temporal layers of its encoding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Temporal {
+    /// 0 is the slowest.
+    pub id: u8,
+    /// It needs nothing but frames of the slowest.
+    pub is_sync: bool,
+    /// How many of the slowest there were, wrapping. Servers may change it.
+    pub base: u8,
 }
 
 /// The kind of a payload.
@@ -54,6 +69,7 @@ impl Content {
         payload.push(u8::from(self.key));
         payload.push(self.layer);
         payload.extend_from_slice(&(self.captured.as_micros() as u64).to_be_bytes());
+        payload.extend_from_slice(&self.reference.to_be_bytes());
         payload.extend_from_slice(&[0; 4]);
         let mut filler = self.frame ^ u32::from(self.index) << 16;
         while payload.len() < size {
@@ -70,9 +86,14 @@ impl Content {
     /// # Errors
     /// When a byte of it is not as it was sent.
     pub fn parse(piece: Piece, payload: &[u8]) -> Result<Self, NotOurs> {
-        let body = match piece {
-            Piece::Video => payload.get(VP8_HEAD_SIZE..),
-            Piece::Audio => Some(payload),
+        let temporal = match piece {
+            Piece::Video => vp8_temporal(payload),
+            Piece::Audio => None,
+        };
+        let body = match (piece, temporal) {
+            (Piece::Video, None) => payload.get(VP8_HEAD_SIZE..),
+            (Piece::Video, Some(_)) => payload.get(VP8_HEAD_SIZE + VP8_TEMPORAL_SIZE..),
+            (Piece::Audio, _) => Some(payload),
         };
         let body = body.filter(|body| body.len() >= BODY_SIZE).ok_or(NotOurs)?;
         if body[..4] != MAGIC {
@@ -95,12 +116,14 @@ impl Content {
             key: number(16, 1) == 1,
             layer: number(17, 1) as u8,
             picture,
+            reference: number(26, 4) as u32,
+            temporal,
             captured: Duration::from_micros(number(18, 8)),
         };
         let mut unsummed = body.to_vec();
         unsummed[SUM_AT..BODY_SIZE].fill(0);
         let intact = number(SUM_AT, 4) as u32 == checksum(&unsummed)
-            && (piece == Piece::Audio || payload[..VP8_HEAD_SIZE] == content.vp8_head()[..]);
+            && (piece == Piece::Audio || payload.starts_with(&content.vp8_head()));
         if intact { Ok(content) } else { Err(NotOurs) }
     }
 
@@ -111,6 +134,12 @@ impl Content {
         let picture = (self.picture | 0x8000).to_be_bytes();
         let start = if first { 0x10 } else { 0 };
         let mut head = vec![0x80 | start, 0x80, picture[0], picture[1]];
+        if let Some(Temporal { id, is_sync, base }) = self.temporal {
+            head[1] |= VP8_TEMPORAL_BITS;
+            // The fastest of three layers is predicted from by nobody: N.
+            head[0] |= if id == 2 { 0x20 } else { 0 };
+            head.extend_from_slice(&[base, id << 6 | u8::from(is_sync) << 5]);
+        }
         let tag = match (first, self.key) {
             (true, true) => {
                 let [width, height] = [640_u16, 480].map(|side| (side >> self.layer).to_le_bytes());
@@ -125,6 +154,21 @@ impl Content {
     }
 }
 
+/// Where in a payload the frame tag is, behind the descriptor.
+pub(crate) fn vp8_tag_at(payload: &[u8]) -> usize {
+    4 + vp8_temporal(payload).map_or(0, |_| VP8_TEMPORAL_SIZE)
+}
+
+fn vp8_temporal(payload: &[u8]) -> Option<Temporal> {
+    let is_told = payload.get(1)? & VP8_TEMPORAL_BITS == VP8_TEMPORAL_BITS;
+    let told = *payload.get(5).filter(|_| is_told)?;
+    Some(Temporal {
+        id: told >> 6,
+        is_sync: told & 0x20 != 0,
+        base: *payload.get(4)?,
+    })
+}
+
 fn checksum(bytes: &[u8]) -> u32 {
     let step = |sum: u32, &byte: &u8| (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193);
     bytes.iter().fold(0x811c_9dc5, step)
@@ -132,14 +176,43 @@ fn checksum(bytes: &[u8]) -> u32 {
 
 const MAGIC: [u8; 4] = *b"wwsn";
 const VP8_HEAD_SIZE: usize = 14;
-const SUM_AT: usize = 26;
-const BODY_SIZE: usize = 30;
+/// TL0PICIDX, and a byte of which TID and Y are used; both are announced by a bit.
+const VP8_TEMPORAL_SIZE: usize = 2;
+const VP8_TEMPORAL_BITS: u8 = 0x60;
+const SUM_AT: usize = 30;
+const BODY_SIZE: usize = 34;
 /// The smallest payload that carries everything.
-pub(crate) const SIZE_MIN: usize = VP8_HEAD_SIZE + BODY_SIZE;
+pub(crate) const SIZE_MIN: usize = VP8_HEAD_SIZE + VP8_TEMPORAL_SIZE + BODY_SIZE;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn temporal_layers_read_back() {
+        for id in 0..4 {
+            let content = Content {
+                publisher: 1,
+                frame: 9,
+                index: 0,
+                count: 1,
+                key: false,
+                layer: 0,
+                picture: 12,
+                reference: 7,
+                temporal: Some(Temporal {
+                    id,
+                    is_sync: id % 2 == 1,
+                    base: 255,
+                }),
+                captured: Duration::ZERO,
+            };
+            let payload = content.render(Piece::Video, SIZE_MIN);
+            assert_eq!(payload.len(), SIZE_MIN);
+            assert_eq!(Content::parse(Piece::Video, &payload), Ok(content));
+            assert_eq!(payload[vp8_tag_at(&payload)] & 1, 1, "no key frame");
+        }
+    }
 
     #[test]
     fn what_was_rendered_reads_back_and_one_wrong_bit_is_noticed() {
@@ -151,6 +224,8 @@ mod tests {
             key: true,
             layer: 1,
             picture: 0,
+            reference: 39_999,
+            temporal: None,
             captured: Duration::from_micros(1_234_567),
         };
         for piece in [Piece::Video, Piece::Audio] {

@@ -15,11 +15,13 @@ use str0m::media::{
 use str0m::net::{DatagramRecv, Protocol, Receive};
 use str0m::rtp::ExtensionMap;
 use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
+use whitewater_engine::session::keys::{self, AppData, KeyCell};
 use whitewater_link::{Epoch, SessionId, ShardIndex};
 
 use crate::channels::Talk;
 use crate::link::Wire;
 use crate::publisher::{Encoding, Published, Script, Told};
+use crate::repair::Feedback;
 use crate::viewer::Watched;
 
 /// A payload type of the video section.
@@ -134,6 +136,13 @@ pub(crate) struct Peer {
     outgoing: Vec<(SocketAddr, Vec<u8>)>,
     /// Those of a group that the offer names.
     sources: Vec<(u32, Rid)>,
+    keys: KeyCell,
+    /// Whether it offered retransmission, and so asks for what is missing.
+    repairs: bool,
+    /// Where the server was heard from last.
+    heard_from: Option<SocketAddr>,
+    /// What a viewer asks by.
+    feedback: Option<Feedback>,
 }
 
 /// Who and where a new peer is.
@@ -154,7 +163,7 @@ impl Peer {
         link: crate::Link,
         place: Place,
     ) -> Self {
-        let mut rtc = rtc_config(config).build(now);
+        let (mut rtc, keys) = keys::tapped(AppData::Passed, || rtc_config(config).build(now));
         if config.adapts {
             rtc.bwe().set_bitrate(Bitrate::ZERO, Bitrate::mbps(3));
         }
@@ -220,6 +229,10 @@ impl Peer {
             pending: Some(pending),
             outgoing: Vec::new(),
             sources,
+            keys,
+            repairs: config.video.iter().any(|format| format.rtx_pt.is_some()),
+            heard_from: None,
+            feedback: None,
         }
     }
 
@@ -261,6 +274,7 @@ impl Peer {
         let Ok(contents) = DatagramRecv::try_from(bytes) else {
             return;
         };
+        self.heard_from = Some(source);
         let receive = Receive {
             proto: Protocol::Udp,
             source,
@@ -304,6 +318,7 @@ impl Peer {
                     if viewer.wants_keyframe(now) {
                         self.request_keyframe();
                     }
+                    self.ask_again(now);
                 }
             }
         }
@@ -360,6 +375,31 @@ impl Peer {
         }
     }
 
+    /// Asks for what is missing of the video, in the library's place.
+    fn ask_again(&mut self, now: Instant) {
+        let Some(mid) = self.video_mid.filter(|_| self.repairs) else {
+            return;
+        };
+        if self.feedback.is_none() {
+            let mut api = self.rtc.direct_api();
+            if let Some(stream) = api.stream_rx_by_mid(mid, None) {
+                stream.suppress_nack(true);
+                let is_client = self.answer.contains("a=setup:passive");
+                self.feedback = Feedback::new(&self.keys, is_client);
+            }
+        }
+        let Side::Viewer(viewer) = &mut self.side else {
+            return;
+        };
+        let (Some(feedback), Some(server)) = (&mut self.feedback, self.heard_from) else {
+            return;
+        };
+        let asked = viewer.asks_again(now);
+        let asked = asked.and_then(|(ssrc, seqs)| feedback.nack(ssrc, &seqs));
+        self.outgoing
+            .extend(asked.map(|datagram| (server, datagram)));
+    }
+
     fn request_keyframe(&mut self) {
         let Some(mid) = self.video_mid else {
             return;
@@ -374,7 +414,7 @@ impl Peer {
 fn rtc_config(config: &PeerConfig) -> RtcConfig {
     static CERTIFICATE: OnceLock<DtlsCert> = OnceLock::new();
     // Ours repeats handshakes as early as browsers do.
-    let crypto = whitewater_engine::session::keys::provider();
+    let crypto = keys::provider();
     let certificate = CERTIFICATE.get_or_init(|| {
         let made = crypto.dtls_provider.generate_certificate();
         made.expect("the crypto library makes certificates")

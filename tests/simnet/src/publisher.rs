@@ -7,7 +7,7 @@ use str0m::format::Codec;
 use str0m::media::{Mid, Rid};
 use str0m::rtp::{ExtensionValues, RtpWrite};
 
-use crate::media::{Content, Piece, SIZE_MIN};
+use crate::media::{Content, Piece, SIZE_MIN, Temporal};
 use crate::peer::PeerConfig;
 
 /// What is sent.
@@ -33,6 +33,8 @@ pub struct Script {
     pub layers: Vec<Encoding>,
     /// How the layers are told apart.
     pub told: Told,
+    /// Temporal layers of each, 1..=3, told in VP8's payload descriptor; 0 where nothing tells of any.
+    pub temporals: u8,
     /// Which of the codecs it offers it sends.
     pub video_codec: Codec,
     /// Payload of a video packet of so many bytes, in place of one that viewers can check.
@@ -62,6 +64,7 @@ impl Default for Script {
             encoding_takes: Duration::from_millis(20),
             layers: Vec::new(),
             told: Told::ByRid,
+            temporals: 0,
             video_codec: Codec::Vp8,
             video_payload: None,
             audio_payload: None,
@@ -136,6 +139,8 @@ pub struct Published {
     audio_seq: u64,
     /// By layer.
     keys_wanted: Vec<bool>,
+    /// By layer.
+    rhythms: Vec<Rhythm>,
     /// Layers that send nothing for now.
     pub(crate) silent: Vec<usize>,
 }
@@ -166,6 +171,7 @@ impl Published {
                 .collect(),
             audio_seq: u64::from(config.script.seq_start),
             keys_wanted: vec![true; layers],
+            rhythms: vec![Rhythm::default(); layers],
             silent: Vec::new(),
             script: config.script.clone(),
         }
@@ -244,6 +250,8 @@ impl Published {
         let Some(stream) = api.stream_tx_by_mid(mid, rid) else {
             return;
         };
+        let rhythm = &mut self.rhythms[layer];
+        let (temporal, reference) = rhythm.next(self.script.temporals, self.frames, key);
         for index in 0..count {
             let content = Content {
                 publisher: self.number,
@@ -253,6 +261,8 @@ impl Published {
                 key,
                 layer: halvings,
                 picture: (self.frames + 12_345 * layer as u32) as u16 & 0x7fff,
+                reference,
+                temporal,
                 captured,
             };
             let size = self.script.payload_size.max(SIZE_MIN);
@@ -291,6 +301,8 @@ impl Published {
             key: false,
             layer: 0,
             picture: 0,
+            reference: self.audio_packets,
+            temporal: None,
             captured,
         };
         let payload = match self.script.audio_payload {
@@ -326,6 +338,47 @@ impl Published {
         self.script.timestamp_start.wrapping_add(ticks as u32)
     }
 }
+
+/// How the frames of one encoding build on each other.
+#[derive(Clone, Debug, Default)]
+struct Rhythm {
+    /// Frames since the last key frame.
+    phase: usize,
+    base: u8,
+    /// The latest frame of each temporal layer.
+    latest: [u32; 3],
+}
+
+impl Rhythm {
+    /// The next frame's place among so many temporal layers, and the frame it is predicted from: those
+    /// of the middle layer build on the slowest, those of the fastest on what came last below.
+    fn next(&mut self, temporals: u8, frame: u32, key: bool) -> (Option<Temporal>, u32) {
+        let order = ORDERS[usize::from(temporals.clamp(1, 3)) - 1];
+        if key {
+            self.phase = 0;
+        }
+        let place = self.phase % order.len();
+        self.phase += 1;
+        let id = order[place];
+        let is_after_middle = id == 2 && place > 2;
+        self.base = self.base.wrapping_add(u8::from(id == 0));
+        let reference = match (key, is_after_middle) {
+            (true, _) => frame,
+            (false, true) => self.latest[1],
+            (false, false) => self.latest[0],
+        };
+        self.latest[usize::from(id)] = frame;
+        let temporal = Temporal {
+            id,
+            is_sync: id > 0 && !is_after_middle,
+            base: self.base,
+        };
+        ((temporals > 0).then_some(temporal), reference)
+    }
+}
+
+/// The temporal layers of frames, one after the other.
+const ORDERS: [&[u8]; 3] = [&[0], &[0, 1], &[0, 2, 1, 2]];
 
 /// RFC 2198 §3: the packet before, if there was one, and this one.
 fn redundant(pt: u8, timestamp: u32, before: Option<(u32, Vec<u8>)>, newest: &[u8]) -> Vec<u8> {

@@ -1,12 +1,14 @@
 //! A scripted viewer: puts frames together as a browser does, by sequence numbers, marker bits and
 //! key frames only, and then checks by their content that this was right.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant, SystemTime};
 
 use str0m::rtp::RtpPacket;
 
-use crate::media::{Content, Piece};
+use crate::described::Described;
+use crate::media::{Content, Piece, vp8_tag_at};
+use crate::repair::Repair;
 
 /// A viewer and what it saw.
 pub struct Watched {
@@ -27,6 +29,8 @@ pub struct Watched {
     pub audio: Track,
     /// Packets that came again.
     pub repeated: u64,
+    /// Packets that were asked for, each time.
+    pub asked_again: u64,
     /// Header extensions of the last video and audio packet.
     pub extensions: [Option<str0m::rtp::ExtensionValues>; 2],
     /// Audio that redundant packets (RFC 2198) had besides their own.
@@ -38,7 +42,10 @@ pub struct Watched {
     stuck_since: Option<Instant>,
     asked_at: Option<Instant>,
     must_ask: bool,
+    repair: Repair,
     offsets: [Option<i128>; 2],
+    /// The frames decoded since the last key frame, and whose they are.
+    decoded: ((u32, u8), HashSet<u32>),
 }
 
 /// One frame given to the decoder.
@@ -54,6 +61,8 @@ pub struct Shown {
     pub timestamp: u32,
     /// Payload type.
     pub pt: u8,
+    /// Its number in the dependency descriptor, where it came with one.
+    pub number: Option<u16>,
 }
 
 /// One audio packet.
@@ -112,6 +121,7 @@ struct Buffered {
     start: bool,
     key_start: bool,
     pt: u8,
+    number: Option<u16>,
 }
 
 impl Watched {
@@ -125,6 +135,7 @@ impl Watched {
             video: Track::default(),
             audio: Track::default(),
             repeated: 0,
+            asked_again: 0,
             extensions: [None, None],
             brought_along: Vec::new(),
             began,
@@ -133,7 +144,9 @@ impl Watched {
             stuck_since: None,
             asked_at: None,
             must_ask: false,
+            repair: Repair::default(),
             offsets: [None, None],
+            decoded: Default::default(),
         }
     }
 
@@ -214,13 +227,16 @@ impl Watched {
             });
             return;
         }
+        self.repair.note(now, seq);
         if self.next.is_some_and(|next| seq < next) {
             // Its frame was given up.
             return;
         }
         let payload = &packet.payload;
         let start = payload.first().is_some_and(|byte| byte & 0x10 != 0);
-        let inter = payload.get(4).is_none_or(|byte| byte & 1 != 0);
+        let tag = payload.get(vp8_tag_at(payload));
+        let inter = tag.is_none_or(|byte| byte & 1 != 0);
+        let described = packet.header.ext_vals.user_values.get::<Described>();
         let buffered = Buffered {
             content,
             timestamp,
@@ -228,6 +244,7 @@ impl Watched {
             start,
             key_start: start && !inter,
             pt: *packet.header.payload_type,
+            number: described.and_then(Described::number),
         };
         self.buffer.insert(seq, buffered);
         self.advance(now);
@@ -235,19 +252,32 @@ impl Watched {
 
     /// RFC 2198 §3: notes the older packets a redundant one brings along; the newest one's payload.
     fn unwrap<'p>(&mut self, payload: &'p [u8]) -> &'p [u8] {
-        let (mut at, mut sizes) = (0, Vec::new());
+        let (mut at, mut heads) = (0, Vec::new());
         while payload.get(at).is_some_and(|first| first & 0x80 != 0) {
-            let low = payload.get(at + 2..at + 4).unwrap_or(&[0, 0]);
-            sizes.push(usize::from(low[0] & 3) << 8 | usize::from(low[1]));
+            let head = payload.get(at + 1..at + 4).unwrap_or(&[0; 3]);
+            let head = head
+                .iter()
+                .fold(0, |head, &byte| head << 8 | usize::from(byte));
+            heads.push((head >> 10, head & 0x3ff));
             at += 4;
         }
         let mut rest = payload.get(at + 1..).unwrap_or_default();
-        for size in sizes {
-            let (older, after) = rest.split_at(size.min(rest.len()));
-            if let Ok(content) = Content::parse(Piece::Audio, older) {
-                self.brought_along.push(content);
-            }
+        let mut older = Vec::new();
+        for (ticks, size) in heads {
+            let (block, after) = rest.split_at(size.min(rest.len()));
+            older.push((ticks, Content::parse(Piece::Audio, block)));
             rest = after;
+        }
+        let newest = Content::parse(Piece::Audio, rest).map(|newest| newest.captured);
+        for (ticks, content) in older {
+            let (Ok(content), Ok(newest)) = (content, newest) else {
+                self.corrupt += 1;
+                continue;
+            };
+            let before = newest.saturating_sub(content.captured);
+            let is_there = (before.as_micros() * 48 / 1_000).abs_diff(ticks as u128) <= 1;
+            self.corrupt += u64::from(!is_there);
+            self.brought_along.push(content);
         }
         rest
     }
@@ -264,11 +294,20 @@ impl Watched {
         true
     }
 
+    /// The packets of video to ask for again now, and their source.
+    pub(crate) fn asks_again(&mut self, now: Instant) -> Option<(u32, Vec<u16>)> {
+        let ssrc = *self.video.ssrcs.last()?;
+        let asks = self.repair.ask(now);
+        self.asked_again += asks.len() as u64;
+        (!asks.is_empty()).then_some((ssrc, asks))
+    }
+
     pub(crate) fn due(&self) -> Option<Instant> {
-        match (self.must_ask, self.stuck_since) {
+        let due = match (self.must_ask, self.stuck_since) {
             (true, _) => self.asked_at.map(|at| at + ASK_INTERVAL),
             (false, since) => since.map(|since| since + STUCK_MAX),
-        }
+        };
+        due.into_iter().chain(self.repair.due()).min()
     }
 
     fn advance(&mut self, now: Instant) {
@@ -284,8 +323,9 @@ impl Watched {
             }
             // Without a start, or stuck at a loss, only a later key frame helps.
             let since = *self.stuck_since.get_or_insert(now);
-            let waited = now.saturating_duration_since(since) >= STUCK_MAX;
             let from = self.next.unwrap_or(0);
+            let waited = now.saturating_duration_since(since) >= STUCK_MAX
+                || self.next.is_some() && self.repair.is_in_vain(from);
             let key = self.buffer.range(from..).find_map(|(seq, packet)| {
                 (packet.key_start && self.frame_end(*seq).is_some()).then_some(*seq)
             });
@@ -297,6 +337,7 @@ impl Watched {
             match key.filter(|_| gave_up) {
                 Some(seq) => {
                     self.next = Some(seq);
+                    self.repair.forget_before(seq);
                     self.buffer = self.buffer.split_off(&seq);
                 }
                 None => {
@@ -348,12 +389,13 @@ impl Watched {
                     && packet.content.frame == content.frame
                     && packet.content.publisher == content.publisher
             });
-        let referenced = content.key
-            || self.shown.last().is_some_and(|last| {
-                let last = last.content;
-                let before = (last.publisher, last.layer, last.frame + 1);
-                before == (content.publisher, content.layer, content.frame)
-            });
+        let source = (content.publisher, content.layer);
+        if content.key {
+            self.decoded = (source, HashSet::new());
+        }
+        let referenced =
+            content.key || self.decoded.0 == source && self.decoded.1.contains(&content.reference);
+        self.decoded.1.insert(content.frame);
         self.undecodable_shown += u64::from(!whole || !referenced);
         self.shown.push(Shown {
             at: now,
@@ -361,6 +403,7 @@ impl Watched {
             seq,
             timestamp: first.timestamp,
             pt: first.pt,
+            number: first.number,
         });
     }
 
@@ -388,8 +431,7 @@ impl Watched {
     }
 }
 
-/// A jitter buffer gives retransmissions this long: the library asks five times for a packet, every
-/// 105 ms while it does not know the round trip. Browsers ask more often and wait for longer.
+/// A jitter buffer gives retransmissions this long at most. Browsers wait for longer.
 const STUCK_MAX: Duration = Duration::from_millis(550);
 /// A decoder asks again after this long.
 const ASK_INTERVAL: Duration = Duration::from_millis(500);

@@ -1,6 +1,7 @@
 //! The world: a clock, the engines of one node, the peers and what is under way between them.
 
 mod layering;
+mod links;
 mod stranger;
 mod talking;
 
@@ -115,6 +116,15 @@ impl World {
     /// A node of several shards, 1..=64. Datagrams reach any of them by their addresses, as
     /// `SO_REUSEPORT` has it.
     pub fn with_shards(seed: u64, shard_count: u16) -> Self {
+        let config = Config {
+            shard_count,
+            ..Config::default()
+        };
+        World::with_config(seed, &config)
+    }
+
+    /// A node whose shards are set up like this, but for their numbers.
+    pub fn with_config(seed: u64, config: &Config) -> Self {
         static IDENTITY: OnceLock<Identity> = OnceLock::new();
         let identity = IDENTITY.get_or_init(|| Identity::generate().expect("a certificate"));
         let now = Instant::now();
@@ -122,18 +132,18 @@ impl World {
         let shard = |index| {
             let config = Config {
                 shard: ShardIndex(index),
-                shard_count,
                 panics: Panics::Propagate,
-                ..Config::default()
+                ..config.clone()
             };
             Engine::new(config, now, rng.random())
         };
-        let shards: Vec<Engine> = (0..shard_count).map(shard).collect();
+        let shards: Vec<Engine> = (0..config.shard_count).map(shard).collect();
         let codecs = [
             Codec::Opus,
             Codec::Red,
             Codec::Vp8,
             Codec::H264,
+            Codec::H265,
             Codec::Vp9,
             Codec::Av1,
         ];
@@ -342,45 +352,6 @@ impl World {
     pub fn patch(&mut self, peer: PeerId, text: &str) -> Result<PatchOutcome, PatchRefusal> {
         let (shard, session) = self.session(peer);
         self.patch_at(shard, session, text)
-    }
-
-    /// The NAT before the peer forgets its mapping: it appears under another address.
-    pub fn rebind(&mut self, peer: PeerId) -> SocketAddr {
-        let port = self.peers[peer.0].public.port() + 1;
-        let ip = Ipv4Addr::new(203, 0, 113, peer.0 as u8);
-        let public = SocketAddr::from((ip, port));
-        let old = std::mem::replace(&mut self.peers[peer.0].public, public);
-        self.by_public.remove(&old);
-        self.by_public.insert(public, peer.0);
-        public
-    }
-
-    /// Loses the next `count` datagrams to the peer.
-    pub fn lose_next_down(&mut self, peer: PeerId, count: u32) {
-        self.peers[peer.0].down.lose_next(count);
-    }
-
-    /// Loses the next `count` datagrams from the peer.
-    pub fn lose_next_up(&mut self, peer: PeerId, count: u32) {
-        self.peers[peer.0].up.lose_next(count);
-    }
-
-    /// Loses everything in both directions for a while.
-    pub fn black_out(&mut self, peer: PeerId, span: Duration) {
-        let until = self.now + span;
-        self.peers[peer.0].up.black_out(until);
-        self.peers[peer.0].down.black_out(until);
-    }
-
-    /// Loses what `which` picks of what the peer sends from now on.
-    pub fn lose_up(&mut self, peer: PeerId, which: fn(&[u8]) -> bool) {
-        self.peers[peer.0].up_filter = Some(which);
-    }
-
-    /// Changes the link; what is under way stays.
-    pub fn relink(&mut self, peer: PeerId, link: Link) {
-        self.peers[peer.0].up.path = link.up;
-        self.peers[peer.0].down.path = link.down;
     }
 
     /// Stops or goes on with sending media; the connection stays.

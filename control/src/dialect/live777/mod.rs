@@ -148,8 +148,11 @@ pub(crate) async fn layer(
         })?,
         _ => {
             let layers = context.registry().layers(stream, now());
-            let rids = layers.iter().filter_map(|layer| layer.rid.as_deref());
-            let list: Vec<_> = rids.map(|encoding_id| Encoding { encoding_id }).collect();
+            let mut rids: Vec<&str> = layers.iter().filter_map(|l| l.rid.as_deref()).collect();
+            // Each of its temporal layers has the name.
+            rids.dedup();
+            let list = rids.into_iter().map(|encoding_id| Encoding { encoding_id });
+            let list: Vec<_> = list.collect();
             if list.is_empty() {
                 return Err(Problem::new(
                     StatusCode::CONFLICT,

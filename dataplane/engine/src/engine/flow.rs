@@ -13,6 +13,7 @@ use whitewater_rtp::demux::{Kind, classify};
 use whitewater_rtp::payload::{Codec, vp9};
 
 use super::{Core, Datagram, Engine};
+use crate::config::AudioRed;
 use crate::drops::DropReason;
 use crate::forward::batch::Batch;
 use crate::forward::egress::{Packet, Turn, bit};
@@ -57,6 +58,9 @@ impl Engine {
         };
         let viewers = std::mem::take(&mut stream.viewers);
         let tracks = stream.tracks.clone();
+        if self.core.config.audio_red == AudioRed::Make {
+            stream.sound.tie(&tracks, &mut packets);
+        }
         self.core.relay_packets(id, epoch, &mut packets);
         if self.core.config.pad_runs {
             runs::even_out(&mut packets);
@@ -532,14 +536,21 @@ impl Publisher {
         if keyframe_start {
             let is_another = layer.keys.note(now, header.timestamp);
             track.report.keyframes += u64::from(is_another);
-            layer.throttle.served();
+            layer.throttle.served(now);
+        }
+        // Parameter sets may come in packets of their own, none of which a descriptor calls the start.
+        let has_sets = matches!(codec, Some(Codec::H264 | Codec::H265));
+        let tells_size = keyframe_start || has_sets && layer.keys.is_of(header.timestamp);
+        if tells_size {
             layer.note_size(codec.and_then(|codec| codec.picture_size(&packet.payload)));
         }
         let passed = extension::passed(&header.ext_vals);
         let frame = layer.frame(passed.dependency_descriptor.as_deref());
         let read = |codec| scale::read(codec, &packet.payload, header.marker, frame);
         let scale = codec.and_then(read);
-        if let Some(scale) = scale.filter(|_| !is_layered) {
+        if let Some(scale) = scale.filter(|_| is_layered) {
+            layer.note_scale(now, size, scale);
+        } else if let Some(scale) = scale {
             let upper = scale.spatial > 0 || scale.temporal > 0;
             if upper && track.scalable.is_none() {
                 let mut meter: Box<ScaleMeter> = Box::default();
@@ -549,7 +560,7 @@ impl Publisher {
             }
             if let Some(meter) = &mut track.scalable {
                 meter.note(now, size, scale);
-                if keyframe_start {
+                if tells_size {
                     match codec {
                         Some(Codec::Vp9) => meter.note_sizes(vp9::sizes(&packet.payload)),
                         _ => meter.note_sizes(layer.sizes()),
@@ -588,6 +599,7 @@ impl Publisher {
             },
             payload: packet.payload,
             padded: None,
+            older: None,
         })
     }
 }

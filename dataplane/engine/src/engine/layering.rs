@@ -12,7 +12,6 @@ use crate::forward::choice::Offered;
 use crate::forward::egress::EgressTrack;
 use crate::forward::ingress::IngressTrack;
 use crate::forward::layers;
-use crate::forward::scale::Limit;
 use crate::forward::stream::Source;
 use crate::limits;
 use crate::session::{Session, Side};
@@ -101,18 +100,13 @@ impl Session {
         viewer.need_bps = most.saturating_mul(100 + 2 * limits::LAYER_MARGIN_PERCENT) / 100;
         let available = viewer.available_bps.or_else(|| viewer.remb.limit(now));
         let choice = &mut viewer.choice;
-        let mut is_news = if rids.is_empty() {
-            track.aim_within(choice.limit(now, states, track.limit(), available))
+        let current = (track.target(), track.limit());
+        let (target, limit) = if rids.is_empty() {
+            (None, choice.limit(now, states, current.1, available))
         } else {
-            let target = choice.choose(now, offered, track.target(), available);
-            track.aim(target)
+            choice.among(now, offered, current, available)
         };
-        if rids.is_empty() {
-            is_news |= track.aim(None);
-        } else {
-            // Simulcast layers are sent whole.
-            is_news |= track.aim_within(Limit::NONE);
-        }
+        let is_news = track.aim_within(limit) | track.aim(target);
         let path_bps = viewer.downlink.as_ref().and_then(|path| path.pace_bps());
         if is_news && track.awaits() != 0 && !track.can_join(now, stream, path_bps) {
             core.wanted.push((self.stream, track.awaits()));
@@ -194,15 +188,20 @@ impl Core {
             count,
             states,
         };
-        let info = |(place, (rid, state)): (u8, (&String, &LayerState))| LayerInfo {
-            rid: Some(rid.clone()),
-            spatial_id: offered.spatial_id(place),
-            temporal_id: 0,
-            state: *state,
-        };
+        let mut infos = Vec::new();
+        let layers = rids.iter().zip(states).zip(&track.layers);
+        for (place, ((rid, state), layer)) in (0..).zip(layers) {
+            let temporals = (0..).zip(layer.temporal_states(*state));
+            infos.extend(temporals.map(|(temporal_id, state)| LayerInfo {
+                rid: Some(rid.clone()),
+                spatial_id: offered.spatial_id(place),
+                temporal_id,
+                state,
+            }));
+        }
         self.out.events.push(Event::Layers {
             session: session.id,
-            layers: (0..).zip(rids.iter().zip(states)).map(info).collect(),
+            layers: infos,
         });
     }
 

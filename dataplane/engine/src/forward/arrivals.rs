@@ -289,6 +289,12 @@ impl Keyframes {
         true
     }
 
+    /// Whether this is the timestamp of the last one.
+    #[inline]
+    pub fn is_of(&self, timestamp: u32) -> bool {
+        self.last.is_some_and(|(_, last)| last == timestamp)
+    }
+
     /// How long ago the last one began.
     pub fn age(&self, now: Instant) -> Option<Duration> {
         let (at, _) = self.last?;

@@ -116,6 +116,37 @@ impl Choice {
         Some(current)
     }
 
+    /// What is to be sent of a stream with simulcast: the layer from its next key frame on, as
+    /// [`choose`](Self::choose) has it, and of that the fastest temporal layer. Where not even the smallest
+    /// that is asked for is carried whole, pictures of it are left out.
+    ///
+    /// `current` is what was chosen before.
+    pub fn among(
+        &mut self,
+        now: Instant,
+        offered: Offered<'_>,
+        current: (Option<u8>, Limit),
+        available_bps: Option<u64>,
+    ) -> (Option<u8>, Limit) {
+        let chosen = self.choose(now, offered, current.0, available_bps);
+        let allowed = self.allowed(offered, &Order::of(offered));
+        let lowest = allowed.and_then(|(allowed, _)| allowed.lowest());
+        let is_lowest = chosen.is_some() && chosen == lowest;
+        let state = chosen.and_then(|layer| offered.states.get(usize::from(layer)));
+        let temporal = match state.filter(|_| is_lowest && !self.is_exact()) {
+            Some(state) => self.temporal(now, state, current.1.temporal, available_bps),
+            None => {
+                self.faster_since = None;
+                self.temporal_wanted()
+            }
+        };
+        let limit = Limit {
+            temporal,
+            ..Limit::NONE
+        };
+        (chosen, limit)
+    }
+
     /// The layers to be sent of a stream without simulcast, which may be scalable: the largest spatial
     /// one, and the fastest temporal one.
     pub fn limit(

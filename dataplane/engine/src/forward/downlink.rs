@@ -156,7 +156,7 @@ impl Downlink {
         let is_key = held.packet.meta.keyframe_start
             || self.key_frame == Some(held.rewritten.timestamp) && !self.held.is_empty();
         if held.packet.meta.keyframe_start {
-            self.key_frame = Some(held.rewritten.timestamp);
+            self.note_key_frame(held.rewritten.timestamp);
         }
         // Counted when it comes, and not again when it leaves.
         self.flow.bytes += held.size() as u64;
@@ -192,10 +192,7 @@ impl Downlink {
     }
 
     fn refuse(&mut self, dropped: usize) -> Holding {
-        if self.now_ns >= self.asks_at_ns {
-            self.asks = true;
-            self.asks_at_ns = self.now_ns + limits::PATH_KEYFRAME_INTERVAL.as_nanos() as u64;
-        }
+        self.asks = true;
         Holding::Refused {
             dropped: dropped + 1,
         }
@@ -204,7 +201,12 @@ impl Downlink {
     /// Whether something was dropped that only a key frame makes good: asked for at once, but not
     /// again and again, since all viewers pay for a key frame.
     pub fn asks_for_key_frame(&mut self) -> bool {
-        std::mem::take(&mut self.asks)
+        let asks = self.asks && self.now_ns >= self.asks_at_ns;
+        if asks {
+            self.asks = false;
+            self.asks_at_ns = self.now_ns + limits::PATH_KEYFRAME_INTERVAL.as_nanos() as u64;
+        }
+        asks
     }
 
     /// The tracks that have to begin anew, one bit each, because of what was dropped: where several
@@ -216,6 +218,7 @@ impl Downlink {
     /// Notes a key frame that left without waiting.
     pub fn note_key_frame(&mut self, timestamp: u32) {
         self.key_frame = Some(timestamp);
+        self.asks = false;
     }
 
     /// Keeps a retransmission until there is room for it; false when too many wait.
@@ -344,6 +347,13 @@ impl Downlink {
     /// What the path carries, if that is known.
     pub fn available_bps(&self) -> Option<u64> {
         self.estimator.available_bps()
+    }
+
+    /// What the path carries, where it was lately seen to be full: who is sent little is known to carry
+    /// little more, full or not.
+    pub fn full_bps(&self) -> Option<u64> {
+        let known = self.estimator.available_bps();
+        known.filter(|_| self.estimator.is_full())
     }
 
     fn push(&mut self, held: Held) {

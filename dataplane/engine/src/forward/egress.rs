@@ -10,7 +10,7 @@ use whitewater_link::{
 use whitewater_rtp::rtcp::{ReportBlock, SenderInfo};
 use whitewater_rtp::seq::{SeqMunger, TimestampMunger};
 use whitewater_rtp::{HeaderFields, dependency};
-use whitewater_sdp::{Codec, CodecPlan, Feedback, TrackPlan, map_payload_types};
+use whitewater_sdp::{CodecPlan, TrackPlan};
 use whitewater_srtp::SrtpSource;
 
 use super::batch::{Batch, Route};
@@ -20,6 +20,7 @@ use super::pictures::{self, PictureLine};
 use super::resend::{Budget, Resent};
 use super::ring::Ring;
 use super::scale::ScaleGate;
+use super::sound::Older;
 use crate::clock::{WallClock, middle};
 use crate::drops::{DropReason, Drops};
 use crate::limits;
@@ -35,6 +36,8 @@ pub struct Packet {
     pub payload: Arc<[u8]>,
     /// The payload and one byte of padding, where that makes a longer run.
     pub padded: Option<Arc<[u8]>>,
+    /// The sound before it, where redundancy is made.
+    pub older: Option<Older>,
 }
 
 /// One track a viewer is sent.
@@ -52,7 +55,11 @@ pub struct EgressTrack {
     payload_types: [Option<u8>; 128],
     /// How redundant audio of the current source leaves, if it has any.
     redundancy: Option<Redundancy>,
+    /// How redundancy is made where it has none.
+    made: Option<Made>,
     gate: Gate,
+    /// The highest number of the current source that was passed over while a key frame was waited for.
+    passed_over: u64,
     seq: SeqMunger,
     timestamp: Option<TimestampMunger>,
     timestamp_start: u32,
@@ -218,7 +225,9 @@ impl EgressTrack {
             source: None,
             payload_types: [None; 128],
             redundancy: None,
+            made: None,
             gate: Gate::Waiting(None),
+            passed_over: 0,
             seq: SeqMunger::new(u64::from(start.seq & 0x7fff)),
             timestamp: None,
             timestamp_start: start.timestamp,
@@ -314,9 +323,10 @@ impl EgressTrack {
             frame_offset: rewritten.frame_offset,
             limit: self.scale.cut(),
         };
+        let made = self.made.and_then(|made| made.of(packet, way));
         let fields = HeaderFields {
             marker: rewritten.marker,
-            payload_type: rewritten.pt,
+            payload_type: made.map_or(rewritten.pt, |made| made.pt),
             sequence_number: rewritten.seq as u16,
             timestamp: rewritten.timestamp,
             ssrc: self.main.ssrc(),
@@ -333,7 +343,12 @@ impl EgressTrack {
             payload = padded;
             *first |= PADDING_BIT;
         }
-        if let Some(redundancy) = self.redundancy {
+        if let Some(made) = made {
+            match made.write(rest, packet) {
+                Some(body) => payload = body,
+                None => return way.drops.count(DropReason::SealRefused),
+            }
+        } else if let Some(redundancy) = self.redundancy {
             let map = &self.payload_types;
             let body = redundancy.body(meta.pt, payload, rewritten.pt, map);
             match body.and_then(|body| body.write(rest, map)) {
@@ -567,6 +582,7 @@ impl EgressTrack {
         }
         if self.source != Some(source) {
             self.gate = Gate::Waiting(None);
+            self.passed_over = 0;
         }
         if let Gate::Waiting(since) = self.gate {
             let since = since.unwrap_or(now);
@@ -574,6 +590,10 @@ impl EgressTrack {
             if self.kind == MediaKind::Video && !meta.keyframe_start && !waited {
                 self.gate = Gate::Waiting(Some(since));
                 self.source = Some(source);
+                self.passed_over = self.passed_over.max(meta.seq);
+                return Err(DropReason::AwaitingKeyframe);
+            }
+            if self.is_begun_by_what_is_kept(meta) {
                 return Err(DropReason::AwaitingKeyframe);
             }
             self.switch(tracks, meta);
@@ -633,39 +653,6 @@ impl EgressTrack {
         self.timestamp = Some(munger);
         self.may_replay = false;
     }
-
-    fn map(&mut self, tracks: &[TrackDescription], track: u8) {
-        let published: Vec<CodecPlan> = tracks
-            .get(usize::from(track))
-            .map(|track| {
-                track
-                    .codecs
-                    .iter()
-                    .filter_map(|c| codec_plan(track.kind, c))
-                    .collect()
-            })
-            .unwrap_or_default();
-        self.payload_types = map_payload_types(&published, &self.codecs);
-        let is_red = |pt| {
-            let mut codecs = self.codecs.iter().filter(|codec| codec.pt == pt);
-            codecs.any(|codec| codec.codec == Codec::Red)
-        };
-        let track = tracks.get(usize::from(track));
-        self.redundancy =
-            track.and_then(|track| Redundancy::new(track, &self.payload_types, is_red));
-    }
-
-    /// Whether any of the publisher's codecs can be shown to this viewer.
-    pub fn carries(&self, track: &TrackDescription) -> bool {
-        let published: Vec<CodecPlan> = track
-            .codecs
-            .iter()
-            .filter_map(|codec| codec_plan(track.kind, codec))
-            .collect();
-        map_payload_types(&published, &self.codecs)
-            .iter()
-            .any(Option::is_some)
-    }
 }
 
 /// The first numbers of a track, from a random source (RFC 3550 §5.1).
@@ -706,25 +693,8 @@ const OSN_SIZE: usize = 2;
 /// Ten seconds, in 1/65536 s: a round trip longer than this was not measured but made up.
 const ROUND_TRIP_MAX: u32 = 10 << 16;
 
-/// A description that crossed from another shard, in the form the codec rules work on.
-fn codec_plan(kind: MediaKind, codec: &whitewater_link::CodecDescription) -> Option<CodecPlan> {
-    let kind = match kind {
-        MediaKind::Audio => whitewater_sdp::MediaKind::Audio,
-        MediaKind::Video => whitewater_sdp::MediaKind::Video,
-    };
-    Some(CodecPlan {
-        pt: codec.pt,
-        rtx_pt: None,
-        codec: Codec::from_name(kind, &codec.name)?,
-        clock_rate: codec.clock_rate,
-        channels: codec.channels,
-        fmtp: codec.fmtp.clone(),
-        answer_fmtp: String::new(),
-        feedback: Feedback::default(),
-    })
-}
-
 mod aim;
+mod codecs;
 mod pacing;
 mod redundancy;
 mod replay;
@@ -733,7 +703,7 @@ pub use aim::Lane;
 pub use pacing::Pace;
 pub use replay::Progress;
 
-use redundancy::Redundancy;
+use redundancy::{Made, Redundancy};
 use replay::Replay;
 
 #[cfg(any(test, feature = "__fuzz"))]

@@ -40,6 +40,8 @@ pub struct IngressLayer {
     meter: Meter,
     /// Whether its sender was told to leave it out.
     presence: Presence,
+    /// Of its temporal layers, once there are several.
+    temporals: Option<Box<TemporalMeter>>,
     size: Option<PictureSize>,
     /// Whether its packets describe themselves (dependency descriptor): that goes before the payload.
     is_described: bool,
@@ -186,6 +188,30 @@ impl IngressLayer {
         self.announced.or(self.ssrc)
     }
 
+    /// Counts a packet that tells its temporal layer.
+    #[inline]
+    pub fn note_scale(&mut self, now: Instant, size: usize, scale: Scale) {
+        if scale.temporal > 0 || self.temporals.is_some() {
+            let meter = self.temporals.get_or_insert_default();
+            meter.note(now, size, scale);
+        }
+    }
+
+    /// Its temporal layers as they were at the last look, each with those below it; one where it has
+    /// none that are told apart. `whole` is what all of them carry.
+    pub fn temporal_states(&self, whole: LayerState) -> Vec<LayerState> {
+        let several = self.temporals.as_ref().filter(|_| whole.temporal_count > 1);
+        let Some(meter) = several else {
+            return vec![whole];
+        };
+        let mut states = vec![whole; usize::from(whole.temporal_count).min(LAYERS_MAX)];
+        for (state, &(bitrate_bps, frames_per_second)) in states.iter_mut().zip(&meter.sums) {
+            state.bitrate_bps = bitrate_bps;
+            state.frames_per_second = frames_per_second;
+        }
+        states
+    }
+
     /// The size of its pictures, as far as a key frame told.
     pub fn size(&self) -> Option<PictureSize> {
         self.size
@@ -208,18 +234,60 @@ pub fn states(now: Instant, layers: &mut [IngressLayer]) -> [LayerState; LAYERS_
         let (bitrate_bps, frames_per_second) = layer.meter.tick();
         let since = |at| newest.map(|newest| newest.saturating_duration_since(at));
         let behind = layer.meter.heard_at.and_then(since);
+        let temporals = layer.temporals.as_mut().map(|meter| meter.tick());
+        let (temporal_count, temporal_percent) = temporals.unwrap_or_default();
+        let size = layer.sizes().last();
         *state = LayerState {
             is_active: behind.is_some_and(|behind| behind <= limits::LAYER_SILENT_AFTER),
             bitrate_bps,
-            width: layer.size.map_or(0, |size| size.width),
-            height: layer.size.map_or(0, |size| size.height),
+            width: size.map_or(0, |size| size.width),
+            height: size.map_or(0, |size| size.height),
             frames_per_second,
-            temporal_count: 0,
-            temporal_percent: [0; LAYERS_MAX],
+            temporal_count,
+            temporal_percent,
         };
         layer.presence.settle(now, state);
     }
     states
+}
+
+/// The temporal layers of one simulcast layer.
+#[derive(Debug, Default)]
+struct TemporalMeter {
+    meters: [Meter; LAYERS_MAX],
+    /// Bits and frames a second at the last tick, of each with all below it.
+    sums: [(u64, u16); LAYERS_MAX],
+}
+
+impl TemporalMeter {
+    fn note(&mut self, now: Instant, size: usize, scale: Scale) {
+        let place = usize::from(scale.temporal).min(LAYERS_MAX - 1);
+        if let Some(meter) = self.meters.get_mut(place) {
+            meter.note(now, size, scale.ends_frame);
+        }
+    }
+
+    /// How many there are, and what each takes with those below it, in percent.
+    fn tick(&mut self) -> (u8, [u8; LAYERS_MAX]) {
+        let (mut count, mut below) = (0, (0, 0));
+        for ((meter, sum), place) in self.meters.iter_mut().zip(&mut self.sums).zip(1..) {
+            if meter.heard_at.is_some() {
+                count = place;
+            }
+            let (bits, frames) = meter.tick();
+            below = (below.0 + bits, below.1 + frames);
+            *sum = below;
+        }
+        (count, percent_of(below.0, &self.sums))
+    }
+}
+
+/// What each takes of a whole that is so many bits a second.
+fn percent_of(whole_bps: u64, sums: &[(u64, u16); LAYERS_MAX]) -> [u8; LAYERS_MAX] {
+    let percent = |&(bps, _): &(u64, u16)| (bps * 100).checked_div(whole_bps);
+    sums.each_ref()
+        .map(|sum| percent(sum).and_then(|percent| u8::try_from(percent).ok()))
+        .map(Option::unwrap_or_default)
 }
 
 /// The layers inside one scalable stream.
@@ -274,8 +342,7 @@ impl ScaleMeter {
                 *sum = (lower.0, whole.1);
             }
             let (bitrate_bps, _) = below.last().copied().unwrap_or_default();
-            let percent = |&(bps, _): &(u64, u16)| (bps * 100).checked_div(bitrate_bps);
-            let percent = sums.each_ref().map(|sum| percent(sum).unwrap_or(0) as u8);
+            let percent = percent_of(bitrate_bps, sums);
             let is_split = temporal_count > 1;
             *state = LayerState {
                 is_active: behind.is_some_and(|behind| behind <= limits::LAYER_SILENT_AFTER),
@@ -473,6 +540,7 @@ mod tests {
                     switches_up: false,
                     opens: 0,
                     ends_frame: true,
+                    is_discardable: false,
                 };
                 meter.note(now, size, scale);
             }
@@ -502,6 +570,40 @@ mod tests {
     }
 
     #[test]
+    fn the_temporal_layers_of_simulcast_layers_are_told_with_those_they_need() {
+        let mut now = Instant::now();
+        let mut layers = [layer(&["l"], None), layer(&["h"], None)];
+        let mut last = states(now, &mut layers);
+        for _ in 0..TICKS {
+            layers[0].note(now, 400, true);
+            for (temporal, size) in [(0, 500), (2, 100), (1, 300), (2, 100)] {
+                layers[1].note(now, size, true);
+                let scale = Scale {
+                    spatial: 0,
+                    temporal,
+                    switches_up: false,
+                    opens: 0,
+                    ends_frame: true,
+                    is_discardable: false,
+                };
+                layers[1].note_scale(now, size, scale);
+            }
+            now += limits::LAYER_TICK;
+            last = states(now, &mut layers);
+        }
+        assert_eq!(last[0].temporal_count, 0, "it has none");
+        assert_eq!(layers[0].temporal_states(last[0]).len(), 1);
+        assert_eq!(last[1].temporal_count, 3);
+        assert_eq!(last[1].temporal_percent, [50, 80, 100, 100]);
+        let told = layers[1].temporal_states(last[1]);
+        let told: Vec<_> = told
+            .iter()
+            .map(|state| (state.bitrate_bps, state.frames_per_second))
+            .collect();
+        assert_eq!(told, [(32_000, 8), (51_200, 16), (64_000, 32)]);
+    }
+
+    #[test]
     fn a_stream_of_one_layer_has_none_to_tell() {
         let mut meter = ScaleMeter::default();
         let scale = Scale {
@@ -510,6 +612,7 @@ mod tests {
             switches_up: false,
             opens: 0,
             ends_frame: true,
+            is_discardable: false,
         };
         meter.note(Instant::now(), 100, scale);
         assert_eq!(meter.tick()[0].temporal_count, 1);

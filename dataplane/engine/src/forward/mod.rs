@@ -21,4 +21,5 @@ pub mod resend;
 pub mod ring;
 pub mod runs;
 pub mod scale;
+pub mod sound;
 pub mod stream;

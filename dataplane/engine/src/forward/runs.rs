@@ -98,6 +98,7 @@ mod tests {
             },
             payload: Arc::from(vec![7; size]),
             padded: None,
+            older: None,
         }
     }
 

@@ -225,6 +225,8 @@ pub fn read(codec: Codec, payload: &[u8], marker: bool, frame: Option<Frame>) ->
                 switches_up: layer.switching_up_point,
                 opens: 0,
                 ends_frame: descriptor.end_of_frame,
+                // It tells of what is needed within a picture only.
+                is_discardable: false,
             })
         }
         Codec::Vp8 => {
@@ -235,6 +237,7 @@ pub fn read(codec: Codec, payload: &[u8], marker: bool, frame: Option<Frame>) ->
                 switches_up: descriptor.layer_sync,
                 opens: 0,
                 ends_frame: marker,
+                is_discardable: descriptor.non_reference,
             })
         }
         _ => frame.map(|frame| Scale {
@@ -243,6 +246,7 @@ pub fn read(codec: Codec, payload: &[u8], marker: bool, frame: Option<Frame>) ->
             switches_up: false,
             opens: frame.opens,
             ends_frame: frame.is_end,
+            is_discardable: frame.is_discardable,
         }),
     }
 }
@@ -279,6 +283,7 @@ mod tests {
                     switches_up: up,
                     opens: 0,
                     ends_frame: last,
+                    is_discardable: false,
                 };
                 let marker = spatial == 2 && last;
                 let starts = key && spatial == 0 && !last;
@@ -358,6 +363,7 @@ mod tests {
             switches_up: false,
             opens: 0,
             ends_frame: true,
+            is_discardable: false,
         };
         let base = Scale { spatial: 0, ..top };
         assert_eq!(gate.admit(3_000, true, false, top), Some(true));
@@ -380,6 +386,7 @@ mod tests {
             switches_up: false,
             opens: 0,
             ends_frame: false,
+            is_discardable: false,
         };
         let base = Scale { spatial: 0, ..top };
         assert_eq!(

@@ -11,6 +11,7 @@ use super::channels::StreamChannels;
 use super::egress::{Packet, bit};
 use super::keyframe::KeyframeThrottle;
 use super::ring::Ring;
+use super::sound::Sound;
 
 /// One stream on one shard; by default one nobody has said anything about.
 #[derive(Debug, Default)]
@@ -39,6 +40,8 @@ pub struct Stream {
     pub pending: Vec<Packet>,
     /// What was forwarded lately, by track and layer.
     pub kept: Vec<Ring>,
+    /// What redundancy is made of.
+    pub sound: Sound,
     /// For requests to a publisher on another shard, by layer.
     pub throttles: [KeyframeThrottle; LAYERS_MAX],
     /// When viewers that wait for a key frame ask again.
@@ -69,6 +72,7 @@ impl Stream {
         }
         if self.epoch != Some(epoch) {
             self.kept.clear();
+            self.sound.clear();
             self.layers = Default::default();
             self.layers_wanted.clear();
             self.layers_asked = LAYERS_ALL;
@@ -90,7 +94,7 @@ impl Stream {
 
     /// Keeps a forwarded packet to answer NACKs with.
     pub fn keep(&mut self, now: Instant, mut packet: Packet) {
-        packet.padded = None;
+        (packet.padded, packet.older) = (None, None);
         let place = place(packet.meta.track, packet.meta.layer);
         if place >= self.kept.len() {
             self.kept.resize_with(place + 1, Ring::default);

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use whitewater_simnet::engine::{Input, Outbox};
+use whitewater_simnet::engine::{Config, Input, Outbox};
 use whitewater_simnet::link_types::{
     Epoch, MediaKind, PacketMeta, PassedExtensions, Relay, RelayPacket, ShardIndex, StreamId,
 };
-use whitewater_simnet::{Content, Link, Piece, World};
+use whitewater_simnet::{Content, Link, PeerConfig, Piece, World};
 
 /// The engine and its stream.
 pub(crate) struct Fan {
@@ -35,10 +35,19 @@ pub(crate) struct Sent {
 impl Fan {
     /// An engine with this many viewers, all of whom get what comes next.
     pub(crate) fn new(seed: u64, viewers: usize) -> Self {
-        let mut world = World::new(seed);
+        Fan::with(seed, &Config::default(), (viewers, &PeerConfig::default()))
+    }
+
+    /// An engine that is set up like this, with so many viewers of one kind.
+    pub(crate) fn with(
+        seed: u64,
+        config: &Config,
+        (viewers, viewer): (usize, &PeerConfig),
+    ) -> Self {
+        let mut world = World::with_config(seed, config);
         let publisher = world.publisher("cam");
         for _ in 0..viewers {
-            let viewer = world.viewer("cam", Link::good());
+            let viewer = world.watch("cam", viewer, Link::good());
             // Nothing is learnt of their paths, so that none is found to be full.
             world.lose_up(viewer, is_rtcp);
         }
@@ -76,6 +85,8 @@ impl Fan {
                 key: self.frames == 0,
                 layer: 0,
                 picture: (self.frames & 0x7fff) as u16,
+                reference: self.frames.saturating_sub(1),
+                temporal: None,
                 captured: Duration::ZERO,
             };
             let relayed = RelayPacket {
@@ -89,6 +100,29 @@ impl Fan {
             self.world.engine(ShardIndex(0)).handle(now, input);
             self.seq += 1;
         }
+        self.frames += 1;
+    }
+
+    /// A packet of sound arrives.
+    pub(crate) fn arrive_sound(&mut self, payload_size: usize) {
+        let meta = PacketMeta {
+            track: 0,
+            kind: MediaKind::Audio,
+            pt: 111,
+            ssrc: 0x50_5eed,
+            timestamp: self.frames.wrapping_mul(960),
+            ..self.meta(0, 1)
+        };
+        let relayed = RelayPacket {
+            stream: self.stream,
+            epoch: self.epoch,
+            meta,
+            payload: Arc::from(vec![0x5a; payload_size]),
+        };
+        let input = Input::Relay(Relay::Packet(relayed));
+        let now = self.now;
+        self.world.engine(ShardIndex(0)).handle(now, input);
+        self.seq += 1;
         self.frames += 1;
     }
 

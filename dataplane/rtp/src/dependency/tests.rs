@@ -152,6 +152,8 @@ fn frames_are_told_by_their_templates() {
                 spatial: s as u8,
                 temporal: t as u8,
                 opens: if u32::from(top) > t || t == 0 { top } else { 0 },
+                // Of a spatial layer that others are predicted from nothing is.
+                is_discardable: t > 0 && (s, t) == (layers.spatials - 1, top.into()),
             };
             assert_eq!(frame, expected, "{layers:?}");
             assert_eq!(frame_number(&value), Some(number as u16));

@@ -409,3 +409,67 @@ fn larger_pictures_are_left_before_fewer_are_sent() {
     );
     assert_eq!(choice.limit(now, &states, all, Some(150_000)), limit(0, 0));
 }
+
+#[test]
+fn of_simulcast_layers_too_the_smallest_is_slowed_and_only_that() {
+    let mut stage = Stage::new();
+    for state in &mut stage.states {
+        (state.temporal_count, state.temporal_percent) = (3, [40, 60, 100, 100]);
+    }
+    let among = |stage: &mut Stage, current, kbps: u64| {
+        let offered = Offered {
+            rids: &stage.rids,
+            count: stage.rids.len(),
+            states: &stage.states,
+        };
+        stage
+            .choice
+            .among(stage.now, offered, current, Some(kbps * 1_000))
+    };
+    let within = |temporal| Limit {
+        temporal,
+        ..Limit::NONE
+    };
+    let all = Limit::NONE;
+    assert_eq!(among(&mut stage, (H, all), 2_600), (H, all));
+    assert_eq!(
+        among(&mut stage, (H, all), 2_400),
+        (M, all),
+        "smaller first"
+    );
+    assert_eq!(among(&mut stage, (M, all), 160), (L, all));
+    assert_eq!(among(&mut stage, (L, all), 149), (L, within(1)));
+    assert_eq!(among(&mut stage, (M, all), 70), (L, within(0)), "in one go");
+    // Up again after a while.
+    let (mut current, mut steps) = ((L, within(0)), Vec::new());
+    for _ in 0..100 {
+        let next = among(&mut stage, current, 600);
+        if next != current {
+            steps.push(next);
+        }
+        current = next;
+        stage.now += 100 * MS;
+    }
+    assert_eq!(steps.last(), Some(&(M, all)), "{steps:?}");
+    // Where a wish leaves one layer that is the smallest; who names it gets it as it was named.
+    stage.select(Selection {
+        spatial_id_max: Some(1),
+        temporal_id_max: Some(1),
+        ..Selection::default()
+    });
+    assert_eq!(among(&mut stage, (M, all), 2_000), (M, within(1)));
+    stage.select(rid("m"));
+    assert_eq!(among(&mut stage, (M, all), 10), (M, all));
+    stage.select(Selection {
+        temporal_id: Some(0),
+        ..rid("m")
+    });
+    assert_eq!(among(&mut stage, (M, all), 10), (M, within(0)));
+    stage.states = [LayerState::default(); LAYERS_MAX];
+    stage.select(Selection::default());
+    assert_eq!(
+        among(&mut stage, (M, all), 10),
+        (None, all),
+        "nothing flows"
+    );
+}

@@ -48,6 +48,7 @@ fn held(frame: u32, seq: u64, keyframe_start: bool) -> Held {
             },
             payload: Arc::from(vec![7; 1_160]),
             padded: None,
+            older: None,
         },
     }
 }

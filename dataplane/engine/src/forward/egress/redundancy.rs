@@ -3,6 +3,10 @@
 
 use whitewater_link::{MediaKind, TrackDescription};
 use whitewater_rtp::payload::red;
+use whitewater_sdp::{Codec, CodecPlan, wrapped};
+
+use super::{Packet, Way};
+use crate::limits;
 
 /// How a publisher's redundant packets leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +116,57 @@ impl<'a> Body<'a> {
         match self {
             Body::Plain(payload) | Body::Renumbered(payload) => payload.len(),
         }
+    }
+}
+
+/// How redundancy is made of a publisher's plain packets, for a viewer that agreed to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Made {
+    /// The publisher's payload type of Opus.
+    from: u8,
+    /// The viewer's.
+    inner: u8,
+    /// The viewer's of redundancy around it.
+    pub(super) pt: u8,
+}
+
+impl Made {
+    /// For what a publisher has and a viewer; `map` has the viewer's payload types by the publisher's.
+    pub(super) fn new(
+        published: &[CodecPlan],
+        codecs: &[CodecPlan],
+        map: &[Option<u8>; 128],
+    ) -> Option<Self> {
+        let from = published.iter().find(|c| c.codec == Codec::Opus)?.pt;
+        let inner = (*map.get(usize::from(from))?)?;
+        let wraps = |codec: &&CodecPlan| {
+            let is_of = wrapped(codec, codecs).is_some_and(|wrapped| wrapped.pt == inner);
+            codec.codec == Codec::Red && is_of
+        };
+        let pt = codecs.iter().find(wraps)?.pt;
+        Some(Made { from, inner, pt })
+    }
+
+    /// Itself, if a packet is to bring the one before along: that takes a small share of what the path
+    /// carries, or that was not seen to be full.
+    #[inline]
+    pub(super) fn of(self, packet: &Packet, way: &Way<'_>) -> Option<Self> {
+        let older = packet
+            .older
+            .as_ref()
+            .filter(|_| packet.meta.pt == self.from)?;
+        let carried = way.downlink.as_ref().and_then(|path| path.full_bps());
+        let fits = carried.is_none_or(|bps| older.bps() <= bps / limits::RED_SHARE);
+        fits.then_some(self)
+    }
+
+    /// The packet with the one before it, in `room`.
+    #[inline]
+    pub(super) fn write<'a>(self, room: &'a mut [u8], packet: &Packet) -> Option<&'a [u8]> {
+        let older = packet.older.as_ref()?;
+        let blocks = [(older.ticks, &older.payload[..])];
+        let size = red::write(room, self.inner, &blocks, &packet.payload)?;
+        room.get(..size)
     }
 }
 

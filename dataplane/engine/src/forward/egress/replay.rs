@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use whitewater_bwe::{Burst, Pacer};
 use whitewater_link::{Epoch, MediaKind, PacketMeta, RelayPacket};
-use whitewater_rtp::seq::TimestampMunger;
+use whitewater_rtp::seq::{TimestampMunger, is_newer_u32};
 
 use super::{EgressTrack, Gate, Packet, Way, bit};
+use crate::drops::DropReason;
 use crate::forward::ring::Group;
 use crate::forward::stream::Stream;
 use crate::limits;
@@ -112,6 +113,12 @@ impl EgressTrack {
         })
     }
 
+    /// Whether what comes after this packet was passed over already, as it came too late: beginning with it
+    /// would leave a hole, and all of it is kept.
+    pub(super) fn is_begun_by_what_is_kept(&self, meta: &PacketMeta) -> bool {
+        self.may_replay && self.replay.is_none() && meta.seq < self.passed_over
+    }
+
     /// Goes on with a source that begins with this packet, by its place in time.
     pub(super) fn switch_timeline(&mut self, munger: &mut TimestampMunger, meta: &PacketMeta) {
         let is_kept = |replay: &&mut Replay| {
@@ -203,6 +210,16 @@ impl EgressTrack {
                 }
                 break;
             };
+            if replay.passes_over(&packet.meta) {
+                // Left out of the numbering, so that the viewer sees no loss.
+                self.seq.skip(packet.meta.seq);
+                self.pictures.skip(packet.meta.pictures);
+                way.drops.count(DropReason::AboveLayer);
+                replay.next += 1;
+                replay.is_between = packet.meta.marker;
+                self.replay = Some(replay);
+                continue;
+            }
             self.send_kept(now, send_time, (epoch, stream), packet, way);
             let place = self.replay.map(|replay| replay.place);
             let Some(place) = place.filter(|place| place.present.is_some()) else {
@@ -258,6 +275,17 @@ impl Replay {
         u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX)
     }
 
+    /// Whether a packet is of a picture of before the present that nothing builds on: the viewer is there
+    /// the sooner without it.
+    fn passes_over(&self, meta: &PacketMeta) -> bool {
+        let is_past = is_newer_u32(self.place.edge, meta.timestamp);
+        // Of several frames of a picture the last ends it: those go whole.
+        let is_spare = meta
+            .scale
+            .is_some_and(|s| s.is_discardable && s.spatial == 0 && s.temporal > 0);
+        is_past && is_spare
+    }
+
     /// Until more may leave, if the path has room.
     fn pause(&self, now: Instant) -> Duration {
         let elapsed = self.elapsed_ns(now);
@@ -273,6 +301,7 @@ impl Packet {
             meta: relayed.meta,
             payload: Arc::from(&relayed.payload[..]),
             padded: None,
+            older: None,
         }
     }
 }

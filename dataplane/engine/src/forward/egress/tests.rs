@@ -215,6 +215,7 @@ fn what_lies_above_the_layer_of_a_scalable_stream_is_left_out_of_the_numbering()
                 switches_up: false,
                 opens: 0,
                 ends_frame: true,
+                is_discardable: false,
             });
             let rewritten = track.rewrite(now, Epoch(1), &tracks, &meta);
             sent.extend(rewritten.ok().map(|packet| (packet.seq, packet.marker)));

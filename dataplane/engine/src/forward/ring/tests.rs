@@ -30,6 +30,7 @@ fn packet(at: Instant, ssrc: u32, seq: u64) -> Packet {
         },
         payload: Arc::from(&seq.to_be_bytes()[..]),
         padded: None,
+        older: None,
     }
 }
 
