@@ -305,8 +305,8 @@ sections! {
         pad_runs: bool = false;
         /// Redundant sound (RED, RFC 2198) for viewers that agreed to it: passed on from publishers that
         /// send it, or made as well of the Opus of those that send none. Each packet then has the one
-        /// before in it, so that a loss is not heard; on a path that was
-        /// seen to be full that adds an eighth of what it carries at most.
+        /// before in it, so that a loss is not heard; on a path that was seen to be full
+        /// that adds an eighth of what it carries at most.
         audio_red: AudioRed = AudioRed::Pass;
     }
 

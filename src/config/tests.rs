@@ -115,6 +115,7 @@ fn other_value(key: &Key) -> String {
         "auth.issuers" | "auth.audiences" => r#"["https://id.example"]"#,
         "sdp.video_codecs" => r#"["h264", "av1"]"#,
         "sdp.audio_codecs" => r#"["opus"]"#,
+        "forward.audio_red" => r#""make""#,
         "log.level" => r#""trace""#,
         "node.alias" | "node.region" => r#""eu-1""#,
         "node.pub_max" | "node.sub_max" => "7",
