@@ -49,12 +49,13 @@ impl Layers {
     }
 
     /// What a frame of these layers is to a decode target: the frames of the slowest temporal layer
-    /// are switching points of their spatial layer, the fastest are referred to by nobody.
+    /// are switching points of their spatial layer, the fastest are referred to by nobody but the
+    /// spatial layers above.
     fn indication(self, (s, t): (u32, u32), target: (u32, u32)) -> u32 {
         match target {
             (spatial, temporal) if spatial < s || temporal < t => 0,
-            (_, temporal) if t > 0 && temporal == t => 1,
             (spatial, _) if spatial > s => 3,
+            (_, temporal) if t > 0 && temporal == t => 1,
             _ => 2,
         }
     }
