@@ -116,7 +116,10 @@ fn who_logs_in_may_make_tokens_and_nodes_are_shown_their_own() {
     let elsewhere = session.replace("/cam/", "/other/");
     assert_eq!(send(http, "DELETE", &elsewhere, &scoped, None).0, 403);
     // Another token's session is as good as none, whatever the token may do with the stream.
-    let other = json(json!({"id": "cam", "duration": 60, "publish": true, "subscribe": true}));
+    let no_time = json(json!({"id": "cam", "duration": null}));
+    assert_eq!(send(http, "POST", "/api/token", &root, no_time).0, 422);
+    // As whole a number as 60.
+    let other = json(json!({"id": "cam", "duration": 60.0, "publish": true, "subscribe": true}));
     let other = Some(("application/json", other.as_str()));
     let other = token_of(&send(http, "POST", "/api/token", &root, other).1);
     assert_eq!(send(http, "DELETE", &session, &other, None).0, 404);

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{Manager, lists};
 use crate::auth::Rights;
 use crate::context::now;
-use crate::http::body::read_json_within;
+use crate::http::body::{read_json_within, whole_given};
 use crate::http::problem::Problem;
 use crate::http::request::Request;
 use crate::http::response::{Response, full};
@@ -46,6 +46,7 @@ struct Credentials {
 struct Wanted {
     id: String,
     /// In seconds.
+    #[serde(deserialize_with = "whole_given")]
     duration: u64,
     #[serde(default)]
     subscribe: bool,

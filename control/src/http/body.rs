@@ -67,3 +67,15 @@ where
         .map(Some)
         .ok_or_else(|| D::Error::custom("not a whole number of this member's size"))
 }
+
+/// The same of a member that has to be there.
+///
+/// # Errors
+/// Those of [`whole`], and null.
+pub(crate) fn whole_given<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: TryFrom<u64>,
+{
+    whole(deserializer)?.ok_or_else(|| D::Error::custom("null is no number"))
+}
