@@ -117,6 +117,7 @@ fn who_logs_in_may_make_tokens_and_nodes_are_shown_their_own() {
     assert_eq!(send(http, "DELETE", &elsewhere, &scoped, None).0, 403);
     // Another token's session is as good as none, whatever the token may do with the stream.
     let no_time = json(json!({"id": "cam", "duration": null}));
+    let no_time = Some(("application/json", no_time.as_str()));
     assert_eq!(send(http, "POST", "/api/token", &root, no_time).0, 422);
     // As whole a number as 60.
     let other = json(json!({"id": "cam", "duration": 60.0, "publish": true, "subscribe": true}));
