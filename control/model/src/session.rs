@@ -215,7 +215,9 @@ impl Session {
 
     /// As it is shown; `layers` are those of the stream's publisher.
     pub(crate) fn view(&self, id: SessionId, layers: &[LayerInfo], now: Now) -> SessionView {
-        let layer = self.layer.and_then(|place| layers.get(usize::from(place)));
+        // The temporal layers of a simulcast layer follow each other under its name.
+        let mut named = layers.chunk_by(|one, next| one.rid == next.rid);
+        let layer = self.layer.and_then(|place| named.nth(usize::from(place)));
         SessionView {
             id,
             created_unix_ms: self.created_unix_ms,
@@ -225,7 +227,7 @@ impl Session {
             has_data_channel: self.has_data_channel,
             muted_audio: self.muted_audio,
             muted_video: self.muted_video,
-            layer: layer.and_then(|layer| layer.rid.clone()),
+            layer: layer.and_then(|layer| layer.first()?.rid.clone()),
             available_bps: self.available_bps,
             tracks: self
                 .intake
